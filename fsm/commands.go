@@ -1,0 +1,67 @@
+package fsm
+
+import (
+	"fmt"
+
+	"praetor/state"
+	"praetor/structs"
+)
+
+// commands binds each type byte to what it does to the state.
+var commands = register(
+	on((*state.Writer).ApplyKV),
+	on((*state.Writer).ApplyTombstone),
+	on((*state.Writer).ApplyAutopilot),
+	on((*state.Writer).ApplyMetadata),
+)
+
+// command is what one type byte means.
+type command struct {
+	kind  structs.MessageType
+	empty func() structs.Command
+	apply func(w *state.Writer, payload []byte) any // the result, or an error
+}
+
+// on makes a command of a state method; its type byte is that of the request.
+func on[C, R any, P interface {
+	*C
+	structs.Command
+}](apply func(*state.Writer, P) (R, error)) command {
+	return command{
+		kind:  P(new(C)).Type(),
+		empty: func() structs.Command { return P(new(C)) },
+		apply: func(w *state.Writer, payload []byte) any {
+			request := P(new(C))
+			if err := structs.DecodeValue(payload, request); err != nil {
+				panic(fmt.Sprintf("fsm: %v", err))
+			}
+			result, err := apply(w, request)
+			if err != nil {
+				return err
+			}
+			return result
+		},
+	}
+}
+
+func register(list ...command) map[structs.MessageType]command {
+	byKind := make(map[structs.MessageType]command, len(list))
+	for _, c := range list {
+		if _, twice := byKind[c.kind]; twice {
+			panic(fmt.Sprintf("fsm: two commands of type %v", c.kind))
+		}
+		byKind[c.kind] = c
+	}
+	return byKind
+}
+
+// Commands returns an empty command of every type that the log may hold.
+func Commands() []structs.Command {
+	var list []structs.Command
+	for kind := range structs.IgnoreUnknownTypeFlag {
+		if c, ok := commands[kind]; ok {
+			list = append(list, c.empty())
+		}
+	}
+	return list
+}

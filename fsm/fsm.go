@@ -1,0 +1,111 @@
+package fsm
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/state"
+	"praetor/structs"
+)
+
+// FSM applies committed log entries to a state store. Raft calls it from one
+// goroutine; Store may be called from any.
+type FSM struct {
+	store  atomic.Pointer[state.Store]
+	chunks chunks // used only by raft's goroutine
+}
+
+var _ raft.BatchingFSM = (*FSM)(nil)
+
+// New returns an FSM with an empty store.
+func New() *FSM {
+	f := &FSM{}
+	f.store.Store(state.New())
+	return f
+}
+
+// Store returns the store as of now. A restored snapshot puts another in its
+// place and abandons this one, which wakes all who wait on it.
+func (f *FSM) Store() *state.Store { return f.store.Load() }
+
+// Apply applies one committed entry; see ApplyBatch.
+func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
+
+// ApplyBatch applies committed entries in order, in one state transaction, and
+// returns for each its result or its error. Deterministic.
+func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
+	results := make([]any, len(logs))
+	w := f.Store().Write()
+	defer w.Abort()
+	for i, log := range logs {
+		if log.Type != raft.LogCommand {
+			continue
+		}
+		if data, whole := f.chunks.add(log); whole {
+			results[i] = applyEntry(w, log.Index, data)
+		}
+	}
+	w.Commit()
+	return results
+}
+
+// applyEntry runs one command. If it fails, nothing of it stays.
+func applyEntry(w *state.Writer, index uint64, data []byte) any {
+	if len(data) == 0 {
+		panic(fmt.Sprintf("fsm: entry %d is empty", index))
+	}
+	kind := structs.MessageType(data[0])
+	c, ok := commands[kind&^structs.IgnoreUnknownTypeFlag]
+	if !ok {
+		if kind&structs.IgnoreUnknownTypeFlag != 0 {
+			return nil
+		}
+		panic(fmt.Sprintf("fsm: entry %d has type %v, which this version does not know: start a newer one", index, kind))
+	}
+	w.Begin(index)
+	result := c.apply(w, data[1:])
+	if _, failed := result.(error); failed {
+		w.Undo()
+	}
+	return result
+}
+
+// Snapshot returns a view of the state as it is now, to be written out while
+// entries go on being applied.
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	return &snapshot{View{reader: f.Store().Read(), chunks: f.chunks.clone()}}, nil
+}
+
+// Restore replaces the state with that of a snapshot stream. If the stream is
+// bad the state stays as it was. The source is closed.
+func (f *FSM) Restore(source io.ReadCloser) error {
+	defer source.Close()
+	loaded, err := Load(source)
+	if err != nil {
+		return err
+	}
+	f.chunks = loaded.chunks
+	f.store.Swap(loaded.Store).Abandon()
+	return nil
+}
+
+// View returns the state as it is now. Unlike Snapshot it may be called from
+// any goroutine, so it leaves out chunks that wait for their others.
+func (f *FSM) View() View { return View{reader: f.Store().Read()} }
+
+type snapshot struct{ view View }
+
+// Persist writes the stream to raft's sink.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.view.Stream(sink); err != nil {
+		sink.Cancel()
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release is raft's word that the view is no longer needed.
+func (*snapshot) Release() {}

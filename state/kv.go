@@ -1,0 +1,161 @@
+package state
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"praetor/structs"
+)
+
+// KVs are the keys, in the order of their bytes.
+var KVs = newTable("kvs", func(e *structs.DirEntry) Key { return rawKey(e.Key) })
+
+// KV returns the entry of a key, or nil. Its index is the entry's own; for a
+// missing key, that of the table.
+func (r *Reader) KV(name string) *structs.DirEntry {
+	entry := KVs.get(r, rawKey(name))
+	if entry == nil {
+		r.missing = true
+		r.saw(r.kvTableIndex())
+		return nil
+	}
+	r.saw(entry.ModifyIndex)
+	return entry
+}
+
+// KVTree returns the entries whose keys begin with prefix, in key order. Its
+// index is the highest of theirs and of the tombstones under the prefix, so
+// that a delete counts; where there is neither, that of the table.
+func (r *Reader) KVTree(prefix string) []*structs.DirEntry {
+	var found []*structs.DirEntry
+	var index uint64
+	for entry := range KVs.prefix(r, rawKey(prefix)) {
+		found = append(found, entry)
+		index = max(index, entry.ModifyIndex)
+	}
+	if prefix != "" {
+		index = max(index, r.tombstoneIndex(prefix))
+	}
+	if prefix == "" || index == 0 {
+		index = r.kvTableIndex()
+	}
+	r.saw(index)
+	return found
+}
+
+// KVKeys returns the keys that begin with prefix, in order. With a separator,
+// each key is cut after the first separator behind the prefix, and keys that
+// are then alike are named once. Its index is that of KVTree.
+func (r *Reader) KVKeys(prefix, separator string) []string {
+	var keys []string
+	for _, entry := range r.KVTree(prefix) {
+		name := entry.Key
+		if separator != "" {
+			if i := strings.Index(name[len(prefix):], separator); i >= 0 {
+				name = name[:len(prefix)+i+len(separator)]
+			}
+			if len(keys) > 0 && keys[len(keys)-1] == name {
+				continue
+			}
+		}
+		keys = append(keys, name)
+	}
+	return keys
+}
+
+func (r *Reader) kvTableIndex() uint64 {
+	return max(r.tableIndex(KVs.name), r.tableIndex(Tombstones.name))
+}
+
+// ApplyKV changes keys. What it returns means something for the compare-and-set
+// operations only: whether they did anything.
+func (w *Writer) ApplyKV(c *structs.KVSRequest) (bool, error) {
+	entry := &c.DirEnt
+	switch c.Op {
+	case structs.KVSet:
+		w.setKV(entry)
+		return false, nil
+	case structs.KVDelete:
+		w.deleteKV(entry.Key)
+		return false, nil
+	case structs.KVDeleteTree:
+		w.deleteKVTree(entry.Key)
+		return false, nil
+	case structs.KVCAS:
+		return w.casKV(entry), nil
+	case structs.KVDeleteCAS:
+		return w.deleteCASKV(entry), nil
+	}
+	return false, structs.Errorf(structs.Invalid, "Invalid KVS operation '%s'", c.Op)
+}
+
+// setKV writes a key. The lock's session stays, but LockIndex comes from the
+// request, as it does in Consul. A write that changes nothing wakes nobody.
+func (w *Writer) setKV(entry *structs.DirEntry) {
+	row := *entry
+	if len(row.Value) == 0 {
+		row.Value = nil
+	}
+	row.Session = ""
+	row.CreateIndex, row.ModifyIndex = w.index, w.index
+	if before := KVs.get(&w.Reader, rawKey(row.Key)); before != nil {
+		row.Session = before.Session
+		row.CreateIndex = before.CreateIndex
+		if before.LockIndex == row.LockIndex && before.Flags == row.Flags && bytes.Equal(before.Value, row.Value) {
+			return
+		}
+	}
+	KVs.put(w, &row)
+	w.changed(KVs.name)
+}
+
+func (w *Writer) casKV(entry *structs.DirEntry) bool {
+	before := KVs.get(&w.Reader, rawKey(entry.Key))
+	var index uint64
+	if before != nil {
+		index = before.ModifyIndex
+	}
+	if entry.ModifyIndex != index {
+		return false
+	}
+	w.setKV(entry)
+	return true
+}
+
+func (w *Writer) deleteKV(name string) {
+	if before := KVs.get(&w.Reader, rawKey(name)); before != nil {
+		w.bury(name)
+		KVs.remove(w, before)
+		w.changed(KVs.name)
+	}
+}
+
+// deleteCASKV calls the delete of a missing key a success, whatever the index.
+func (w *Writer) deleteCASKV(entry *structs.DirEntry) bool {
+	before := KVs.get(&w.Reader, rawKey(entry.Key))
+	if before == nil {
+		return true
+	}
+	if before.ModifyIndex != entry.ModifyIndex {
+		return false
+	}
+	w.deleteKV(entry.Key)
+	return true
+}
+
+// deleteKVTree leaves one tombstone for the whole prefix; none for everything,
+// since a list of everything has the table's index.
+func (w *Writer) deleteKVTree(prefix string) {
+	found := slices.Collect(KVs.prefix(&w.Reader, rawKey(prefix)))
+	if len(found) == 0 {
+		return
+	}
+	for _, entry := range found {
+		KVs.remove(w, entry)
+	}
+	if prefix != "" {
+		w.bury(prefix)
+	}
+	w.changed(KVs.name)
+}

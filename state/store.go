@@ -1,0 +1,158 @@
+package state
+
+import (
+	"context"
+	"strings"
+
+	"github.com/hashicorp/go-memdb"
+
+	"praetor/structs"
+)
+
+// Tables is the table of contents: every table there is. A guard test checks
+// that each of them goes through a snapshot.
+var Tables = []anyTable{
+	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
+}
+
+// Indexes says at which raft index each table last changed.
+var Indexes = newTable("index", func(e *structs.IndexEntry) Key { return key(e.Key) })
+
+func newIndexEntry(name string, index uint64) *structs.IndexEntry {
+	return &structs.IndexEntry{Key: strings.ToLower(name), Value: index}
+}
+
+// Store is one whole state. A restored snapshot is a new Store.
+type Store struct {
+	db        *memdb.MemDB
+	abandoned chan struct{} // closed by Abandon
+}
+
+// New returns an empty store.
+func New() *Store {
+	schema := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema, len(Tables))}
+	for _, t := range Tables {
+		schema.Tables[t.Name()] = t.memdbSchema()
+	}
+	return &Store{db: must(memdb.NewMemDB(schema)), abandoned: make(chan struct{})}
+}
+
+// Abandon wakes every Reader that waits on this store, for good: another store
+// has taken its place. It may be called once.
+func (s *Store) Abandon() { close(s.abandoned) }
+
+// Read returns a view of the state as it is now. It cannot wait.
+func (s *Store) Read() *Reader { return &Reader{txn: s.db.Txn(false)} }
+
+// Watch returns a view of the state as it is now that remembers what was read,
+// so that Wait can wait until some of it changes.
+func (s *Store) Watch() *Reader {
+	r := s.Read()
+	r.watches = memdb.NewWatchSet()
+	r.watches.Add(s.abandoned)
+	return r
+}
+
+// Reader is an immutable view of the state. It remembers the index of what was
+// read through it. A Reader is for one goroutine.
+type Reader struct {
+	txn     *memdb.Txn
+	watches memdb.WatchSet // nil if nobody will wait
+	index   uint64
+	missing bool
+}
+
+// Index is the raft index at which what was read last changed; 0 if it never did.
+func (r *Reader) Index() uint64 { return r.index }
+
+// Missing reports whether the thing that was asked for is not there. Such a
+// read must not be woken by changes to its neighbours.
+func (r *Reader) Missing() bool { return r.missing }
+
+// Wait returns nil as soon as something that was read through r has changed or
+// the store was abandoned, else ctx's error.
+func (r *Reader) Wait(ctx context.Context) error { return r.watches.WatchCtx(ctx) }
+
+// LastIndex is the highest raft index at which any table changed. Index rows
+// about less than a table have a dot or a colon in their name, as in Consul.
+func (r *Reader) LastIndex() uint64 {
+	var last uint64
+	for row := range Indexes.All(r) {
+		if !strings.ContainsAny(row.Key, ".:") {
+			last = max(last, row.Value)
+		}
+	}
+	return last
+}
+
+func (r *Reader) watch(ch <-chan struct{}) {
+	if r.watches != nil {
+		r.watches.Add(ch)
+	}
+}
+
+// saw raises the index of what was read.
+func (r *Reader) saw(index uint64) { r.index = max(r.index, index) }
+
+// tableIndex is the raft index at which the table last changed. It is not
+// watched: what was read of the table is.
+func (r *Reader) tableIndex(name string) uint64 {
+	row := must(r.txn.First(Indexes.name, primary, key(name)))
+	if row == nil {
+		return 0
+	}
+	return row.(*structs.IndexEntry).Value
+}
+
+// Writer changes the state, one command after another, in one transaction. It
+// reads what it has written. Nobody else sees anything before Commit.
+type Writer struct {
+	Reader
+	index   uint64   // raft index of the command at work
+	journal []func() // how to undo the command at work, last change first
+}
+
+// Write starts a transaction. There is one at a time: a second call waits for
+// the first Writer's Commit or Abort.
+func (s *Store) Write() *Writer {
+	return &Writer{Reader: Reader{txn: s.db.Txn(true)}}
+}
+
+// Begin says that the next changes belong to the command at this raft index.
+func (w *Writer) Begin(index uint64) {
+	w.index = index
+	clear(w.journal)
+	w.journal = w.journal[:0]
+}
+
+// Undo takes back every change since Begin.
+func (w *Writer) Undo() {
+	for i := len(w.journal) - 1; i >= 0; i-- {
+		w.journal[i]()
+	}
+	clear(w.journal)
+	w.journal = w.journal[:0]
+}
+
+// Commit makes the changes visible and wakes those who wait on them.
+func (w *Writer) Commit() { w.txn.Commit() }
+
+// Abort drops the transaction. After Commit it does nothing.
+func (w *Writer) Abort() { w.txn.Abort() }
+
+// changed notes that the command at work changed the table.
+func (w *Writer) changed(table string) {
+	Indexes.put(w, newIndexEntry(table, w.index))
+}
+
+func (w *Writer) insert(table string, row any) {
+	if err := w.txn.Insert(table, row); err != nil {
+		panic("state: " + err.Error())
+	}
+}
+
+func (w *Writer) delete(table string, row any) {
+	if err := w.txn.Delete(table, row); err != nil {
+		panic("state: " + err.Error())
+	}
+}

@@ -1,0 +1,90 @@
+package structs
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+)
+
+// Handle is the msgpack dialect of the raft log, of snapshots and of RPC: byte
+// for byte what Consul writes. Structs are maps with sorted keys, only `codec`
+// tags count (JSON tags would rename keys), strings and bytes use the old raw
+// forms, times are the 15 bytes of time.MarshalBinary.
+var Handle = newHandle()
+
+func newHandle() *codec.MsgpackHandle {
+	h := &codec.MsgpackHandle{}
+	h.RawToString = true
+	h.MapType = reflect.TypeFor[map[string]any]()
+	h.TypeInfos = codec.NewTypeInfos([]string{"codec"})
+	h.PositiveIntUnsigned = true
+	h.TimeNotBuiltin = true
+	h.Canonical = true // maps in key order, so that equal states have equal snapshots
+	h.MaxDepth = maxDepth
+	return h
+}
+
+// An encoder or decoder costs kilobytes to make, so they are kept.
+var (
+	encoders = sync.Pool{New: func() any { return codec.NewEncoderBytes(new([]byte), Handle) }}
+	decoders = sync.Pool{New: func() any { return codec.NewDecoderBytes(nil, Handle) }}
+	scratch  = sync.Pool{New: func() any { return new([]byte) }}
+)
+
+// keepScratch is the largest buffer in bytes that goes back to the pool, so
+// that one large value does not stay in memory for ever.
+const keepScratch = 64 << 10
+
+// marshal returns v as one msgpack value in a pooled buffer: release it.
+func marshal(v any) (*[]byte, error) {
+	buf := scratch.Get().(*[]byte)
+	*buf = (*buf)[:0]
+	enc := encoders.Get().(*codec.Encoder)
+	enc.ResetBytes(buf)
+	err := enc.Encode(v)
+	enc.ResetBytes(new([]byte))
+	encoders.Put(enc)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return buf, nil
+}
+
+func release(buf *[]byte) {
+	if cap(*buf) <= keepScratch {
+		scratch.Put(buf)
+	}
+}
+
+// AppendValue appends v as one msgpack value to dst and returns the longer
+// slice. It fails only for a type that msgpack cannot show, which is a bug.
+func AppendValue(dst []byte, v any) ([]byte, error) {
+	buf, err := marshal(v)
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, *buf...)
+	release(buf)
+	return dst, nil
+}
+
+// DecodeValue reads the one msgpack value in b into v. Bytes and strings are
+// copied, so b may be used again. Junk, a value cut short and bytes left over
+// are errors with code Invalid.
+func DecodeValue(b []byte, v any) error {
+	dec := decoders.Get().(*codec.Decoder)
+	dec.ResetBytes(b)
+	err := dec.Decode(v)
+	read := dec.NumBytesRead()
+	dec.ResetBytes(nil)
+	decoders.Put(dec)
+	if err != nil {
+		return Errorf(Invalid, "decode %T: %v", v, err)
+	}
+	if read != len(b) {
+		return Errorf(Invalid, "decode %T: %d bytes left over", v, len(b)-read)
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package structs
+
+// SnapshotOp is what a snapshot connection is for.
+type SnapshotOp int
+
+// The operations of the snapshot RPC.
+const (
+	SnapshotSave    SnapshotOp = 0
+	SnapshotRestore SnapshotOp = 1
+)
+
+// SnapshotRequest opens the exchange on a snapshot connection (first byte 5).
+type SnapshotRequest struct {
+	Datacenter string
+	Token      string
+	AllowStale bool
+	Op         SnapshotOp
+}
+
+// SnapshotResponse answers a SnapshotRequest; for a save the archive follows.
+// Code is ours: Consul's readers look past it.
+type SnapshotResponse struct {
+	Error string
+	Code  Code `codec:",omitempty"`
+	QueryMeta
+}
+
+// SnapshotHeader is the first value of a snapshot stream.
+type SnapshotHeader struct {
+	LastIndex uint64 // highest index of any table
+}
+
+// ChunkingState is the snapshot record of large entries of which not all
+// chunks have arrived.
+type ChunkingState struct {
+	ChunkMap map[uint64][]*Chunk // by operation number; nil where a chunk is missing
+}
+
+// Chunk is one part of a large entry.
+type Chunk struct {
+	OpNum       uint64
+	SequenceNum uint32
+	NumChunks   uint32
+	Term        uint64
+	Data        []byte
+}
