@@ -29,3 +29,10 @@ func (*AutopilotRequest) Type() MessageType { return AutopilotRequestType }
 
 // RequestDatacenter returns the datacenter that a request names; empty is ours.
 func (r *AutopilotRequest) RequestDatacenter() string { return r.Datacenter }
+
+// IndexedAutopilotConfig is the reply to Operator.AutopilotGetConfiguration:
+// the configuration, and the meta data of a read, in one map.
+type IndexedAutopilotConfig struct {
+	AutopilotConfig
+	QueryMeta
+}

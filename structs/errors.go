@@ -26,6 +26,7 @@ const (
 	Unsupported   Code = 12 // Praetor does not have this
 	Resubmit      Code = 13 // nothing was done; send the whole request again
 	Conflict      Code = 14 // the current state forbids it
+	Unreachable   Code = 15 // no server could be reached; nothing was done
 )
 
 // Error is an error that a caller can act on.

@@ -1,0 +1,37 @@
+# One of three Praetor servers. Install as /etc/praetor.d/server.hcl; only node_name differs between them.
+# Keys and meanings are Consul's.
+
+node_name  = "praetor-1" # unique in the cluster; if left out, the host name
+datacenter = "dc1"
+data_dir   = "/var/lib/praetor"
+
+# Three servers go on with one of them lost. Each waits until it knows two others, then they found the cluster together.
+# A server that already has data never founds a second one, so this line can stay for ever.
+server           = true
+bootstrap_expect = 3
+
+# Where servers talk to each other (8300 and 8301). The template picks the host's private address;
+# write the address itself where there are several.
+bind_addr = "{{ GetPrivateIP }}"
+
+# Where HTTP (8500) is served. Whoever reaches it can read and write everything: keep it to this host,
+# or to a network where every caller may.
+client_addr = "127.0.0.1"
+
+# All three, on all three: a server skips itself, and keeps trying until one answers.
+retry_join = ["10.0.0.11", "10.0.0.12", "10.0.0.13"]
+
+# A stopped server is expected back. Leaving for good is `praetor leave`.
+leave_on_terminate = false
+
+performance {
+  # 1 notices a lost leader within a few seconds and wants a steady network and disk; the default, 5, forgives more.
+  raft_multiplier = 1
+}
+
+telemetry {
+  # Above zero, GET /v1/agent/metrics?format=prometheus answers.
+  prometheus_retention_time = "60s"
+}
+
+log_level = "INFO"

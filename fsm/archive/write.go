@@ -1,0 +1,85 @@
+package archive
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// compression is gzip's fastest level: on 50 MB of synthetic KV state it took 0.39 s and left 35.5 % of the size, where the
+// default level took 1.10 s for 33.0 % (BenchmarkWrite, 2 cores). A save waits for this; the file is seldom the bottleneck.
+const compression = gzip.BestSpeed
+
+// Write writes a snapshot archive to w. It reads state to its end, which must come after exactly meta.Size bytes.
+// After an error, what w has received is incomplete and no reader takes it for a snapshot.
+func Write(w io.Writer, meta *raft.SnapshotMeta, state io.Reader) error {
+	if err := checkMeta(meta); err != nil {
+		return err
+	}
+	metaJSON, err := json.Marshal(meta)
+	if err != nil {
+		return fmt.Errorf("encode snapshot metadata: %w", err)
+	}
+	metaJSON = append(metaJSON, '\n')
+
+	zip, err := gzip.NewWriterLevel(w, compression)
+	if err != nil {
+		return err
+	}
+	out := &writer{tar: tar.NewWriter(zip), modTime: time.Now()}
+	if err := out.member(metaName, int64(len(metaJSON)), bytes.NewReader(metaJSON)); err != nil {
+		return err
+	}
+	if err := out.member(stateName, meta.Size, state); err != nil {
+		return err
+	}
+	sums := bytes.Clone(out.sums.Bytes())
+	if err := out.member(sumsName, int64(len(sums)), bytes.NewReader(sums)); err != nil {
+		return err
+	}
+	// Only a whole archive is closed: the missing ends mark any other as broken.
+	if err := out.tar.Close(); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	if err := zip.Close(); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return nil
+}
+
+type writer struct {
+	tar     *tar.Writer
+	modTime time.Time
+	sums    bytes.Buffer // the lines of SHA256SUMS so far
+}
+
+func (w *writer) member(name string, size int64, content io.Reader) error {
+	header := &tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: w.modTime}
+	if err := w.tar.WriteHeader(header); err != nil {
+		return fmt.Errorf("write snapshot %s: %w", name, err)
+	}
+	hash := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w.tar, hash), io.LimitReader(content, size))
+	if err != nil {
+		return fmt.Errorf("write snapshot %s: %w", name, err)
+	}
+	if n < size {
+		return fmt.Errorf("write snapshot %s: content ends after %d bytes, not after %d", name, n, size)
+	}
+	switch _, err := io.ReadFull(content, make([]byte, 1)); {
+	case err == nil:
+		return fmt.Errorf("write snapshot %s: content goes on after %d bytes", name, size)
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("write snapshot %s: %w", name, err)
+	}
+	fmt.Fprintf(&w.sums, "%x  %s\n", hash.Sum(nil), name)
+	return nil
+}

@@ -1,0 +1,81 @@
+package rpcserver
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"praetor/state"
+	"praetor/structs"
+)
+
+// blocking runs a read on a view of the state. With MinQueryIndex it runs it
+// again whenever something that it read has changed, until the index of what
+// was read is above MinQueryIndex, the time is up or ctx ends; then the last
+// result stands. A restored snapshot ends the wait, whatever the index.
+func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *structs.QueryMeta, run func(*state.Reader) error) error {
+	after := q.MinQueryIndex
+	if after > 0 {
+		wait := s.waitTime(q)
+		wait += rand.N(wait/16 + 1)
+		timed, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		ctx = timed
+	}
+	misses := 0
+	for {
+		if q.RequireConsistent {
+			if err := s.proveLeadership(ctx); err != nil {
+				return err
+			}
+		}
+		store := s.fsm.Store()
+		view := store.Read
+		if after > 0 {
+			view = store.Watch
+		}
+		r := view()
+		if err := run(r); err != nil {
+			return err
+		}
+		s.setMeta(meta, r.Index())
+		if after == 0 || meta.Index > after {
+			return nil
+		}
+		if r.Missing() {
+			// The second time, wait for this key to come, not for its neighbours.
+			if misses++; misses > 1 {
+				after = max(after, meta.Index)
+			}
+		}
+		if r.Wait(ctx) != nil {
+			return nil
+		}
+		if s.fsm.Store() != store {
+			after = 0
+		}
+	}
+}
+
+// waitTime is how long a read may wait, without the random part: none, or what
+// it asks for within the server's limits.
+func (s *Server) waitTime(q *structs.QueryOptions) time.Duration {
+	switch {
+	case q.MinQueryIndex == 0:
+		return 0
+	case q.MaxQueryTime <= 0:
+		return s.config.DefaultQueryTime
+	}
+	return min(q.MaxQueryTime, s.config.MaxQueryTime)
+}
+
+func (s *Server) setMeta(meta *structs.QueryMeta, index uint64) {
+	meta.Index = max(index, 1) // 0 would make a client ask again at once, for ever
+	if s.isRaftLeader() {
+		meta.LastContact, meta.KnownLeader = 0, true
+		return
+	}
+	meta.LastContact = time.Since(s.raft.LastContact())
+	leader, _ := s.raft.LeaderWithID()
+	meta.KnownLeader = leader != ""
+}

@@ -1,0 +1,215 @@
+package rpcserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"praetor/rpcserver/wire"
+	"praetor/structs"
+)
+
+// method is one row of the table of methods.
+type method struct {
+	name     string
+	newArgs  func() any
+	newReply func() any
+	serve    func(ctx context.Context, s *Server, args, reply any) error
+}
+
+// byName finds a method by our name or by Consul's.
+var byName = func() map[string]*method {
+	found := make(map[string]*method, 2*len(methods))
+	for i := range methods {
+		m := &methods[i]
+		found[m.name] = m
+		if rest, ok := strings.CutPrefix(m.name, "KV."); ok {
+			found["KVS."+rest] = m
+		}
+	}
+	return found
+}()
+
+// Call runs a method in this process, as if it had come in over the network.
+// args and reply are pointers to the method's types. A read that waits ends
+// with ctx.
+func (s *Server) Call(ctx context.Context, name string, args, reply any) error {
+	m := byName[name]
+	if m == nil {
+		return unknownMethod(name)
+	}
+	return m.serve(ctx, s, args, reply)
+}
+
+// unknownMethod says so in the words that Consul's agents look for.
+func unknownMethod(name string) error {
+	service, _, _ := strings.Cut(name, ".")
+	for known := range byName {
+		if strings.HasPrefix(known, service+".") {
+			return structs.Errorf(structs.UnknownMethod, "rpc: can't find method %s", name)
+		}
+	}
+	return structs.Errorf(structs.UnknownMethod, "rpc: can't find service %s", name)
+}
+
+// maxInFlight is how many calls one connection may have waiting before we stop
+// reading more from it.
+const maxInFlight = 16384
+
+// maxBody is the largest request body in bytes: what the limits on values let
+// through, and room for the names around it.
+func (s *Server) maxBody() int {
+	return max(s.config.KVMaxValueSize, 2*s.config.TxnMaxReqLen) + 256<<10
+}
+
+// serveRPC serves calls on one connection or stream until it ends. Calls run
+// side by side and are answered as they finish: net/rpc clients tell replies
+// apart by Seq.
+func (s *Server) serveRPC(conn net.Conn) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	c := &rpcConn{
+		Conn:    wire.NewConn(conn, wire.Limits{MaxBody: s.maxBody(), Stall: 30 * time.Second}),
+		server:  s,
+		slots:   make(chan struct{}, maxInFlight),
+		running: map[uint64]context.CancelFunc{},
+	}
+	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
+	err := c.read(ctx)
+	cancel() // wakes the reads that wait; they answer with what they have
+	c.calls.Wait()
+	stop()
+	if structs.IsCode(err, structs.TooLarge) {
+		c.Refuse(5 * time.Second)
+		return
+	}
+	c.Close()
+}
+
+type rpcConn struct {
+	*wire.Conn
+	server *Server
+	calls  sync.WaitGroup
+	slots  chan struct{}
+
+	mu      sync.Mutex // guards running
+	running map[uint64]context.CancelFunc
+}
+
+// read starts a call for each request that comes in, until there are no more.
+func (c *rpcConn) read(ctx context.Context) error {
+	for {
+		var header wire.Request
+		if err := c.ReadHeader(&header); err != nil {
+			return c.lost(err)
+		}
+		body, err := c.ReadBody()
+		if structs.IsCode(err, structs.TooLarge) {
+			c.answer(&header, structs.Errorf(structs.TooLarge,
+				"request is larger than %d bytes: raise limits.kv_max_value_size or limits.txn_max_req_len", c.server.maxBody()), nil)
+			return err
+		}
+		if err != nil {
+			return c.lost(err)
+		}
+		if header.ServiceMethod == wire.MethodCancel {
+			c.cancel(body)
+			continue
+		}
+		m := byName[header.ServiceMethod]
+		if m == nil {
+			c.answer(&header, unknownMethod(header.ServiceMethod), nil)
+			continue
+		}
+		args := m.newArgs()
+		if err := structs.DecodeValue(body, args); err != nil {
+			c.answer(&header, err, nil)
+			continue
+		}
+		c.slots <- struct{}{}
+		c.start(ctx, m, header, args)
+	}
+}
+
+// start runs one call beside the others. Only a call that may wait needs to be
+// found again by a cancel.
+func (c *rpcConn) start(ctx context.Context, m *method, header wire.Request, args any) {
+	cancel := func() {}
+	waits := mayWait(args)
+	if waits {
+		ctx, cancel = context.WithCancel(ctx)
+		c.mu.Lock()
+		c.running[header.Seq] = cancel
+		c.mu.Unlock()
+	}
+	if header.Forwarded {
+		ctx = context.WithValue(ctx, forwardedKey{}, true)
+	}
+	c.calls.Go(func() {
+		reply := m.newReply()
+		err := c.server.guarded(ctx, m, args, reply)
+		cancel()
+		c.answer(&header, err, reply)
+		if waits {
+			c.mu.Lock()
+			delete(c.running, header.Seq)
+			c.mu.Unlock()
+		}
+		<-c.slots
+	})
+}
+
+// guarded turns a panic in a method into an error for its caller alone.
+func (s *Server) guarded(ctx context.Context, m *method, args, reply any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.logger.Error("panic in RPC method: please report it", "method", m.name, "panic", p, "stack", string(debug.Stack()))
+			err = structs.Errorf(structs.Internal, "%s failed inside the server: %v", m.name, p)
+		}
+	}()
+	return m.serve(ctx, s, args, reply)
+}
+
+func mayWait(args any) bool {
+	q, ok := args.(interface{ Options() *structs.QueryOptions })
+	return ok && q.Options().MinQueryIndex > 0
+}
+
+func (c *rpcConn) cancel(body []byte) {
+	var seq uint64
+	if structs.DecodeValue(body, &seq) != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cancel := c.running[seq]; cancel != nil {
+		cancel()
+	}
+}
+
+// answer writes the reply, or the error and an empty body.
+func (c *rpcConn) answer(request *wire.Request, err error, reply any) {
+	header := wire.Response{Seq: request.Seq, ServiceMethod: request.ServiceMethod}
+	if err != nil {
+		header.Error, header.Code = err.Error(), structs.CodeOf(err)
+		if header.Error == "" {
+			header.Error = "unknown error"
+		}
+		reply = &wire.Empty{}
+	}
+	if err := c.Write(&header, reply); err != nil && c.server.ctx.Err() == nil {
+		c.server.logger.Debug("cannot answer RPC", "method", request.ServiceMethod, "to", c.RemoteAddr(), "error", err)
+	}
+}
+
+// lost logs why a connection ended, if it is worth a line.
+func (c *rpcConn) lost(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && c.server.ctx.Err() == nil {
+		c.server.logger.Warn("RPC connection dropped", "from", c.RemoteAddr(), "error", err)
+	}
+	return err
+}

@@ -1,0 +1,172 @@
+package rpcserver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/serf/serf"
+
+	"praetor/structs"
+)
+
+const (
+	barrierTimeout   = 2 * time.Minute
+	establishRetry   = 5 * time.Second
+	reassertPatience = time.Minute
+)
+
+// watchLeadership starts the leader's duties when raft says that we lead, and
+// ends them when it says that we no longer do.
+func (s *Server) watchLeadership() {
+	end := func() {}
+	defer func() { end() }()
+	for {
+		select {
+		case leads := <-s.notify:
+			end()
+			end = func() {}
+			if !leads {
+				s.logger.Info("lost leadership")
+				s.leader.fire()
+				continue
+			}
+			s.logger.Info("gained leadership")
+			ctx, cancel := context.WithCancel(s.ctx)
+			var duties sync.WaitGroup
+			duties.Go(func() { s.lead(ctx) })
+			end = func() {
+				cancel()
+				duties.Wait()
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// lead does the leader's duties until ctx ends.
+func (s *Server) lead(ctx context.Context) {
+	if err := s.serf.UserEvent("consul:new-leader", []byte(s.config.NodeName), false); err != nil {
+		s.logger.Warn("cannot tell the others that we lead", "error", err)
+	}
+	established := false
+	revoke := func() {}
+	defer func() { revoke() }()
+	establish := func() error {
+		revoke()
+		var err error
+		revoke, err = s.establish(ctx)
+		established = err == nil
+		if err != nil {
+			s.logger.Error("cannot take up the leader's duties", "error", err)
+		}
+		return err
+	}
+	if establish() != nil && ctx.Err() == nil {
+		s.raft.LeadershipTransfer() // somebody else may be able to
+	}
+	every := time.NewTicker(s.config.ReconcileEvery)
+	defer every.Stop()
+	retry := time.NewTicker(establishRetry)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			if established {
+				s.reconcileAll()
+			}
+		case <-retry.C:
+			if !established {
+				establish()
+			}
+		case m := <-s.reconcile:
+			if established {
+				s.reconcileMember(m)
+			}
+		case done := <-s.reassert:
+			done <- establish()
+		}
+	}
+}
+
+// establish makes this server serve as the leader: first everything that was
+// committed before must be applied here. revoke undoes it.
+func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
+	ctx, stop := context.WithCancel(ctx)
+	revoke = func() {
+		stop()
+		s.readyTerm.Store(0)
+		<-s.autopilot.Stop()
+	}
+	term := s.raft.CurrentTerm()
+	if err := s.raft.Barrier(barrierTimeout).Error(); err != nil {
+		return revoke, fmt.Errorf("wait for the log to be applied: %w", err)
+	}
+	if s.fsm.Store().Read().Autopilot() == nil {
+		if _, err := s.apply(&structs.AutopilotRequest{Datacenter: s.config.Datacenter, Config: s.config.Autopilot}); err != nil {
+			return revoke, fmt.Errorf("write the autopilot configuration: %w", err)
+		}
+	}
+	s.readyTerm.Store(term)
+	s.leader.fire()
+	s.autopilot.Start(ctx)
+	s.tasks.Go(func() { s.reapTombstones(ctx) })
+	s.reconcileAll()
+	return revoke, nil
+}
+
+// reestablish has the leader's duties taken up anew, after a restore has put
+// another state under them.
+func (s *Server) reestablish() error {
+	done := make(chan error, 1)
+	timeout := time.After(reassertPatience)
+	select {
+	case s.reassert <- done:
+	case <-timeout:
+		return structs.Errorf(structs.NotReady, "the leader did not take up its duties after the restore")
+	case <-s.ctx.Done():
+		return structs.Errorf(structs.Leaving, "server is shutting down")
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-timeout:
+		return structs.Errorf(structs.NotReady, "the leader did not take up its duties after the restore")
+	}
+}
+
+// reconcileAll makes the raft configuration agree with gossip.
+func (s *Server) reconcileAll() {
+	for _, m := range s.serf.Members() {
+		s.reconcileMember(m)
+	}
+}
+
+// reconcileMember does so for one member. A failed server stays a peer: it may
+// come back, and autopilot looks after those that do not.
+func (s *Server) reconcileMember(m serf.Member) {
+	server, ok := parseServer(m, s.config.Datacenter)
+	if !ok {
+		return
+	}
+	var err error
+	switch m.Status {
+	case serf.StatusAlive:
+		if server.bootstrap && server.id != s.config.NodeID && s.config.Bootstrap {
+			s.logger.Error("two servers were started with -bootstrap: not adding the other one", "server", server.name)
+			return
+		}
+		err = s.autopilot.AddServer(s.autopilotServer(server))
+	case serf.StatusLeft, serf.StatusNone:
+		if server.id != s.config.NodeID {
+			err = s.autopilot.RemoveServer(raftID(server.id))
+		}
+	}
+	if err != nil {
+		s.logger.Warn("cannot bring a server's place in raft up to date", "server", server.name, "status", m.Status, "error", err)
+	}
+}

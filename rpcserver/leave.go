@@ -1,0 +1,66 @@
+package rpcserver
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// leaveGrace is how long a leaving server waits to be taken out of raft.
+const leaveGrace = 5 * time.Second
+
+// Leave takes this server out of the cluster for good: it hands leadership
+// over, says goodbye in gossip and waits until the leader has taken it out of
+// raft. Shutdown must follow.
+func (s *Server) Leave() error {
+	s.logger.Info("leaving the cluster")
+	voters := s.voters()
+	if s.isRaftLeader() && voters > 1 {
+		if err := s.raft.LeadershipTransfer().Error(); err != nil {
+			s.logger.Warn("could not hand over leadership, taking ourselves out of raft instead", "error", err)
+			if err := s.raft.RemoveServer(raft.ServerID(s.config.NodeID), 0, configurationTimeout).Error(); err != nil {
+				return fmt.Errorf("leave: %w", err)
+			}
+		}
+	}
+	if err := s.serf.Leave(); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	// The others learn of it within a gossip round or two; meanwhile requests
+	// are still answered.
+	if voters > 1 || !s.isRaftLeader() {
+		s.awaitRemoval()
+	}
+	s.leaving.Store(true)
+	return nil
+}
+
+// awaitRemoval waits until raft's configuration no longer has us, for a while.
+func (s *Server) awaitRemoval() {
+	deadline := time.Now().Add(max(leaveGrace, s.config.LeaveDrainTime))
+	for time.Now().Before(deadline) {
+		if !s.inConfiguration() {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-s.ctx.Done():
+			return
+		}
+	}
+	s.logger.Warn("leaving although the leader has not yet taken us out of raft")
+}
+
+func (s *Server) inConfiguration() bool {
+	future := s.raft.GetConfiguration()
+	if future.Error() != nil {
+		return false
+	}
+	for _, server := range future.Configuration().Servers {
+		if string(server.ID) == s.config.NodeID {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,65 @@
+package rpcserver
+
+import (
+	"context"
+	"sync"
+
+	"praetor/structs"
+)
+
+// proofs lets reads that come at the same time share one proof of leadership. A
+// proof counts only for those who asked before it began, so whoever comes while
+// one is under way shares the next.
+type proofs struct {
+	mu      sync.Mutex // guards the fields below
+	next    *proof     // not begun
+	running bool
+}
+
+type proof struct {
+	done chan struct{}
+	err  error
+}
+
+// proveLeadership returns nil if this server was the leader, with all that was
+// committed before applied, at some moment after the call.
+func (s *Server) proveLeadership(ctx context.Context) error {
+	s.proofs.mu.Lock()
+	mine := s.proofs.next
+	if mine == nil {
+		mine = &proof{done: make(chan struct{})}
+		s.proofs.next = mine
+		if !s.proofs.running {
+			s.proofs.running = true
+			s.tasks.Go(s.prove)
+		}
+	}
+	s.proofs.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// prove makes proofs as long as somebody waits for one.
+func (s *Server) prove() {
+	for {
+		s.proofs.mu.Lock()
+		p := s.proofs.next
+		s.proofs.next = nil
+		if p == nil {
+			s.proofs.running = false
+			s.proofs.mu.Unlock()
+			return
+		}
+		s.proofs.mu.Unlock()
+		if err := s.raft.VerifyLeader().Error(); err != nil {
+			p.err = structs.ErrNoLeader // not any more, so it can be found elsewhere
+		} else if !s.ready() {
+			p.err = structs.ErrNotReady
+		}
+		close(p.done)
+	}
+}

@@ -1,0 +1,175 @@
+package rpcserver
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/structs"
+)
+
+// call is one request on its way to whoever must answer it.
+type call struct {
+	method  string
+	request request
+	reply   any
+	read    *structs.QueryOptions       // nil if it may change something
+	here    func(context.Context) error // answers it on this server
+}
+
+// forwardedKey marks the context of a request that another server sent on.
+type forwardedKey struct{}
+
+// route answers the call on this server if it may, else on the leader. While
+// there is no leader, or it is not ready, the call waits up to the hold time.
+func (s *Server) route(ctx context.Context, c call) error {
+	if dc := c.request.RequestDatacenter(); dc != "" && dc != s.config.Datacenter {
+		return structs.ErrNoPath
+	}
+	if c.read != nil && c.read.AllowStale && s.heardFromLeader() {
+		return c.here(ctx)
+	}
+	var deadline time.Time
+	forwarded := ctx.Value(forwardedKey{}) != nil
+	for pause := s.config.RPCHoldTimeout / 64; ; pause *= 2 {
+		err := s.atLeader(ctx, c, forwarded)
+		if err == nil || !c.mayTryAgain(err) || forwarded && !s.isRaftLeader() {
+			return err
+		}
+		now := time.Now()
+		if deadline.IsZero() {
+			deadline = now.Add(s.config.RPCHoldTimeout)
+		}
+		pause = min(pause, s.config.RPCHoldTimeout/8)
+		wait := pause + rand.N(pause)
+		if now.Add(wait).After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.leaderChanged():
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ctx.Done():
+			return structs.Errorf(structs.Leaving, "server is shutting down")
+		}
+	}
+}
+
+// atLeader makes one attempt.
+func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
+	if s.leaving.Load() && s.ctx.Err() != nil {
+		return structs.Errorf(structs.Leaving, "server is shutting down")
+	}
+	if s.isRaftLeader() {
+		if !s.ready() {
+			return structs.ErrNotReady
+		}
+		return c.here(ctx)
+	}
+	addr := s.leaderAddr()
+	if addr == "" || forwarded {
+		return structs.ErrNoLeader
+	}
+	conn, err := s.pool.Get(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if c.read == nil {
+		ctx = context.WithoutCancel(ctx) // once under way, its caller wants to know what became of it
+		timed, cancel := context.WithTimeout(ctx, s.config.RPCHoldTimeout+forwardGrace)
+		defer cancel()
+		if err = conn.CallLeader(timed, c.method, c.request, c.reply); errors.Is(err, context.DeadlineExceeded) {
+			return structs.Errorf(structs.Unclear, "the leader did not answer in time: %s may or may not have been carried out", c.method)
+		}
+		return err
+	}
+	timed, cancel := context.WithTimeout(ctx, s.waitTime(c.read)+s.config.RPCHoldTimeout+forwardGrace)
+	defer cancel()
+	err = conn.CallLeader(timed, c.method, c.request, c.reply)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return structs.Errorf(structs.Unreachable, "the leader did not answer in time")
+	}
+	return err
+}
+
+// forwardGrace is how much longer than the leader's own patience we wait for it.
+const forwardGrace = 5 * time.Second
+
+// mayTryAgain reports whether nothing was done, or nothing was to be done.
+func (c *call) mayTryAgain(err error) bool {
+	switch code := structs.CodeOf(err); code {
+	case structs.NoLeader, structs.NotReady, structs.Resubmit, structs.Unreachable, structs.Leaving:
+		return true
+	case structs.Unclear:
+		return c.read != nil
+	}
+	return false
+}
+
+func (s *Server) isRaftLeader() bool { return s.raft.State() == raft.Leader }
+
+// ready reports whether this server leads and has applied everything that was
+// committed before its term.
+func (s *Server) ready() bool {
+	return s.readyTerm.Load() == s.raft.CurrentTerm() && s.isRaftLeader()
+}
+
+// leaderAddr is where the leader's RPC port is, "" if no leader is known.
+// Gossip knows better than raft when the leader has moved.
+func (s *Server) leaderAddr() string {
+	addr, id := s.raft.LeaderWithID()
+	if addr == "" {
+		return ""
+	}
+	if member, ok := s.members.byID(string(id)); ok {
+		return member.addr
+	}
+	return string(addr)
+}
+
+// heardFromLeader reports whether this server's state is worth anything: it
+// leads, or has been in touch with a leader since it started.
+func (s *Server) heardFromLeader() bool {
+	return s.isRaftLeader() || !s.raft.LastContact().IsZero()
+}
+
+// apply puts a command in the log and returns its result once it is committed
+// and applied. Values too large for one entry are split.
+func (s *Server) apply(c structs.Command) (any, error) {
+	entry, err := structs.EncodeCommand(c)
+	if err != nil {
+		return nil, err
+	}
+	future := s.log(entry)
+	if err := future.Error(); err != nil {
+		return nil, applyError(err)
+	}
+	switch result := future.Response().(type) {
+	case error:
+		return nil, result
+	case nil:
+		if len(entry) > raft.SuggestedMaxDataSize {
+			return nil, structs.ErrResubmit
+		}
+		return nil, nil
+	default:
+		return result, nil
+	}
+}
+
+// applyError gives raft's errors codes: which of them mean that nothing was done.
+func applyError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return structs.ErrNoLeader
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return structs.Errorf(structs.Busy, "raft apply failed: the leader has too much to do, nothing was done")
+	case errors.Is(err, raft.ErrRaftShutdown):
+		return structs.Errorf(structs.Leaving, "raft apply failed: server is shutting down")
+	}
+	return structs.Errorf(structs.Unclear, "raft apply failed: %v: the request may or may not have been carried out", err)
+}

@@ -1,0 +1,254 @@
+package rpcserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
+	"github.com/hashicorp/serf/serf"
+
+	"praetor/fsm"
+	"praetor/rpcserver/client"
+	"praetor/rpcserver/wire"
+	"praetor/structs"
+)
+
+// Server is one running server.
+type Server struct {
+	config Config
+	logger hclog.Logger
+	addr   string // host:port that others reach our RPC port at
+
+	ctx    context.Context // ends with Shutdown
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // every goroutine we start
+
+	listener net.Listener
+	conns    conns
+	pool     *client.Pool
+
+	fsm       *fsm.FSM
+	raft      *raft.Raft
+	raftLayer *raftLayer
+	raftTrans *raft.NetworkTransport
+	logs      logStore
+	notify    chan bool // raft's word on whether we lead
+
+	serf      *serf.Serf
+	events    chan serf.Event
+	members   members
+	expecting atomic.Int64 // servers that a new cluster still waits for
+	autopilot *autopilot.Autopilot
+
+	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
+	leader    signal        // fires when who leads, or whether we are ready, has changed
+	reconcile chan serf.Member
+	reassert  chan chan error
+	proofs    proofs
+	leaving   atomic.Bool
+
+	shutdown sync.Once
+	stopped  chan struct{}
+}
+
+// New starts a server. It returns once it listens, gossips and takes part in
+// raft; it need not have a leader by then. A failed New leaves nothing behind.
+func New(config Config) (*Server, error) {
+	if config.Network == nil {
+		config.Network = osNetwork{}
+	}
+	if config.Logger == nil {
+		config.Logger = hclog.NewNullLogger()
+	}
+	if config.AdvertiseAddr == "" {
+		config.AdvertiseAddr = config.BindAddr
+	}
+	if config.BootstrapExpect == 1 {
+		config.Bootstrap, config.BootstrapExpect = true, 0
+	}
+	s := &Server{
+		config:    config,
+		logger:    config.Logger.Named("server"),
+		fsm:       fsm.New(),
+		notify:    make(chan bool, 64),
+		events:    make(chan serf.Event, 2048),
+		reconcile: make(chan serf.Member, 256),
+		reassert:  make(chan chan error),
+		stopped:   make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.pool = client.NewPool(s.dial, 10*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
+	s.expecting.Store(int64(config.BootstrapExpect))
+	if err := s.start(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start() error {
+	for _, dir := range []string{"raft", "serf"} {
+		if s.config.DataDir == "" {
+			break
+		}
+		if err := os.MkdirAll(filepath.Join(s.config.DataDir, dir), 0o700); err != nil {
+			return fmt.Errorf("cannot use the data directory: %w", err)
+		}
+	}
+	var err error
+	bind := net.JoinHostPort(s.config.BindAddr, strconv.Itoa(s.config.RPCPort))
+	if s.listener, err = s.config.Network.Listen(bind); err != nil {
+		return fmt.Errorf("cannot listen on the RPC port (ports.server): %w", err)
+	}
+	_, port, err := net.SplitHostPort(s.listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("RPC listener: %w", err)
+	}
+	s.addr = net.JoinHostPort(s.config.AdvertiseAddr, port)
+	if err := s.startRaft(); err != nil {
+		return err
+	}
+	s.tasks.Go(s.listen)
+	if err := s.startSerf(); err != nil {
+		return err
+	}
+	s.autopilot = s.newAutopilot()
+	s.tasks.Go(s.handleEvents)
+	s.tasks.Go(s.watchLeadership)
+	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
+	return nil
+}
+
+// Addr is the address, host:port, at which others reach the RPC port.
+func (s *Server) Addr() string { return s.addr }
+
+// Config returns the configuration that the server runs with.
+func (s *Server) Config() Config { return s.config }
+
+// FSM returns the state machine. It is there for tools and tests that look at
+// the state as a whole; requests go through Call.
+func (s *Server) FSM() *fsm.FSM { return s.fsm }
+
+// Raft returns the raft node, for statistics and tests.
+func (s *Server) Raft() *raft.Raft { return s.raft }
+
+// IsLeader reports whether this server leads and is ready to serve.
+func (s *Server) IsLeader() bool { return s.ready() }
+
+// leaderChanged returns a channel that closes when who leads, or whether we are
+// ready to, has changed.
+func (s *Server) leaderChanged() <-chan struct{} { return s.leader.wait() }
+
+// Done closes when the server has stopped.
+func (s *Server) Done() <-chan struct{} { return s.stopped }
+
+// Shutdown stops the server without leaving the cluster: it will be back. If it
+// leads, it hands that over first, so that nobody has to wait for an election.
+// A second call waits for the first.
+func (s *Server) Shutdown() error {
+	s.leaving.Store(true)
+	if s.isRaftLeader() && s.voters() > 1 {
+		if err := s.raft.LeadershipTransfer().Error(); err != nil {
+			s.logger.Warn("could not hand over leadership before stopping", "error", err)
+		}
+	}
+	return s.Kill()
+}
+
+// Kill stops the server as a crash would, handing nothing over. A second call
+// waits for the first.
+func (s *Server) Kill() error {
+	var err error
+	s.shutdown.Do(func() {
+		err = s.stop()
+		close(s.stopped)
+	})
+	<-s.stopped
+	return err
+}
+
+// stop undoes start, as far as it got.
+func (s *Server) stop() error {
+	s.cancel()
+	s.leader.fire()
+	var errs []error
+	if s.serf != nil {
+		errs = append(errs, s.serf.Shutdown())
+	}
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.raft != nil {
+		errs = append(errs, s.raft.Shutdown().Error())
+	}
+	if s.raftTrans != nil {
+		s.raftTrans.Close()
+		s.raftTrans.CloseStreams() // Close leaves the pooled ones open
+	}
+	s.pool.Close()
+	s.conns.closeAll()
+	s.tasks.Wait()
+	if s.logs != nil {
+		errs = append(errs, s.logs.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// signal wakes any number of goroutines at once. The zero value is ready.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+// Stats are figures for people, by section.
+func (s *Server) Stats() map[string]map[string]string {
+	leader, _ := s.raft.LeaderWithID()
+	return map[string]map[string]string{
+		"consul": {
+			"server":            "true",
+			"leader":            strconv.FormatBool(s.isRaftLeader()),
+			"leader_addr":       string(leader),
+			"bootstrap":         strconv.FormatBool(s.config.Bootstrap),
+			"known_datacenters": "1",
+		},
+		"raft":     s.raft.Stats(),
+		"serf_lan": s.serf.Stats(),
+	}
+}
+
+// checkSize refuses a value that is over the limit.
+func (s *Server) checkSize(what string, size int) error {
+	if size <= s.config.KVMaxValueSize {
+		return nil
+	}
+	return structs.Errorf(structs.TooLarge, "%s is too large (%d > %d bytes): raise limits.kv_max_value_size",
+		what, size, s.config.KVMaxValueSize)
+}

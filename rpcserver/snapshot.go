@@ -1,0 +1,267 @@
+package rpcserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/fsm"
+	"praetor/fsm/archive"
+	"praetor/rpcserver/wire"
+	"praetor/structs"
+)
+
+// SaveSnapshot takes a snapshot of the cluster's state and returns the archive
+// as a stream: close it. If the archive is cut short, reading ends with an
+// error. With AllowStale any server takes it of its own state.
+func (s *Server) SaveSnapshot(ctx context.Context, q *structs.SnapshotRequest) (io.ReadCloser, structs.QueryMeta, error) {
+	q.Op = structs.SnapshotSave
+	var archive io.ReadCloser
+	meta, err := s.snapshotCall(ctx, q, nil, &archive)
+	return archive, meta, err
+}
+
+// RestoreSnapshot replaces the cluster's state with that of an archive. The
+// archive is checked and decoded as a whole before anything changes.
+func (s *Server) RestoreSnapshot(ctx context.Context, q *structs.SnapshotRequest, archive io.Reader) error {
+	q.Op = structs.SnapshotRestore
+	_, err := s.snapshotCall(ctx, q, archive, nil)
+	return err
+}
+
+// snapshotCall does one operation here or on the leader. While there is no
+// leader it waits up to the hold time; once an archive is being read it is not
+// tried again.
+func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (meta structs.QueryMeta, err error) {
+	if q.Datacenter == "" {
+		q.Datacenter = s.config.Datacenter
+	}
+	if q.Datacenter != s.config.Datacenter {
+		return meta, structs.ErrNoPath
+	}
+	if q.AllowStale && q.Op == structs.SnapshotRestore {
+		return meta, structs.ErrStaleRestore
+	}
+	deadline := time.Now().Add(s.config.RPCHoldTimeout)
+	for {
+		if q.AllowStale && s.heardFromLeader() || s.ready() {
+			if q.Op == structs.SnapshotRestore {
+				return meta, s.restoreHere(in)
+			}
+			return s.saveHere(ctx, q, out)
+		}
+		if addr := s.leaderAddr(); addr != "" && !s.isRaftLeader() {
+			return s.snapshotAtLeader(ctx, addr, q, in, out)
+		}
+		if time.Now().After(deadline) {
+			return meta, structs.ErrNoLeader
+		}
+		select {
+		case <-s.leaderChanged():
+		case <-time.After(s.config.RPCHoldTimeout / 16):
+		case <-ctx.Done():
+			return meta, ctx.Err()
+		case <-s.ctx.Done():
+			return meta, structs.Errorf(structs.Leaving, "server is shutting down")
+		}
+	}
+}
+
+func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *io.ReadCloser) (structs.QueryMeta, error) {
+	var meta structs.QueryMeta
+	if !q.AllowStale {
+		if err := s.proveLeadership(ctx); err != nil {
+			return meta, err
+		}
+	}
+	future := s.raft.Snapshot()
+	if err := future.Error(); err != nil {
+		return meta, fmt.Errorf("take snapshot: %w", err)
+	}
+	info, state, err := future.Open()
+	if err != nil {
+		return meta, fmt.Errorf("open snapshot: %w", err)
+	}
+	s.setMeta(&meta, info.Index)
+	reader, writer := io.Pipe()
+	s.tasks.Go(func() {
+		defer state.Close()
+		stop := context.AfterFunc(s.ctx, func() { reader.CloseWithError(net.ErrClosed) })
+		defer stop()
+		writer.CloseWithError(archive.Write(writer, info, state))
+	})
+	*out = reader
+	return meta, nil
+}
+
+func (s *Server) restoreHere(in io.Reader) error {
+	dir := os.TempDir()
+	if s.config.DataDir != "" {
+		dir = filepath.Join(s.config.DataDir, "raft")
+	}
+	spooled, err := archive.Spool(dir, in)
+	if errors.Is(err, archive.ErrCorrupt) {
+		return structs.Errorf(structs.Corrupt, "%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer spooled.Close()
+	scratch, err := fsm.Load(spooled.File)
+	if err != nil {
+		return err
+	}
+	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", scratch.Header.LastIndex)
+	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := s.raft.Restore(spooled.Meta, spooled.File, time.Minute); err != nil {
+		if errors.Is(err, raft.ErrNotLeader) {
+			return structs.ErrNoLeader
+		}
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := s.raft.Barrier(time.Minute).Error(); err != nil {
+		return applyError(err)
+	}
+	return s.reestablish()
+}
+
+// snapshotAtLeader passes the operation on over a connection of its own.
+func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (structs.QueryMeta, error) {
+	conn, err := s.dial(ctx, addr)
+	if err != nil {
+		return structs.QueryMeta{}, structs.Errorf(structs.Unreachable, "cannot reach the leader at %s: %v", addr, err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	meta, archive, err := snapshotExchange(conn, q, in)
+	if err != nil || out == nil {
+		stop()
+		conn.Close()
+		return meta, err
+	}
+	*out = &passage{Reader: archive, close: func() error { stop(); return conn.Close() }}
+	return meta, nil
+}
+
+type passage struct {
+	io.Reader
+	close func() error
+}
+
+// Close closes the connection behind the archive.
+func (p *passage) Close() error { return p.close() }
+
+// snapshotExchange is the client's side of a snapshot connection
+// (consul-wire.md 7.3): request, archive to restore, half-close, reply, archive
+// that was saved.
+func snapshotExchange(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) (meta structs.QueryMeta, archive io.Reader, err error) {
+	hello, err := structs.AppendValue([]byte{wire.ByteSnapshot}, q)
+	if err != nil {
+		return meta, nil, err
+	}
+	if _, err := conn.Write(hello); err != nil {
+		return meta, nil, structs.Errorf(structs.Unreachable, "snapshot request: %v", err)
+	}
+	if in != nil {
+		if _, err := io.Copy(conn, in); err != nil {
+			return meta, nil, fmt.Errorf("send snapshot: %w", err)
+		}
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return meta, nil, fmt.Errorf("send snapshot: %w", err)
+		}
+	}
+	buffered := bufio.NewReader(conn)
+	value, err := structs.ReadValue(buffered, nil, 64<<10)
+	if err != nil {
+		return meta, nil, structs.Errorf(structs.Unclear, "the server hung up before it answered: %v", err)
+	}
+	var reply structs.SnapshotResponse
+	if err := structs.DecodeValue(value, &reply); err != nil {
+		return meta, nil, err
+	}
+	if reply.Error != "" {
+		return meta, nil, &structs.Error{Code: reply.Code, Text: reply.Error}
+	}
+	return reply.QueryMeta, buffered, nil
+}
+
+// serveSnapshot is the server's side.
+func (s *Server) serveSnapshot(conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
+	defer stop()
+	conn.SetReadDeadline(time.Now().Add(s.config.HandshakeTimeout))
+	buffered := bufio.NewReader(conn)
+	value, err := structs.ReadValue(buffered, nil, 64<<10)
+	var q structs.SnapshotRequest
+	if err == nil {
+		err = structs.DecodeValue(value, &q)
+	}
+	if err != nil {
+		s.logger.Warn("bad snapshot request", "from", conn.RemoteAddr(), "error", err)
+		return
+	}
+	conn.SetReadDeadline(time.Time{})
+	if err := s.answerSnapshot(conn, &q, &idleReader{conn: conn, r: buffered}); err != nil {
+		s.logger.Warn("snapshot connection failed", "from", conn.RemoteAddr(), "error", err)
+	}
+}
+
+func (s *Server) answerSnapshot(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) error {
+	var out io.ReadCloser
+	var meta structs.QueryMeta
+	var err error
+	switch {
+	case q.Datacenter == "":
+		err = structs.ErrNoPath // as Consul does
+	case q.Op == structs.SnapshotSave:
+		meta, err = s.snapshotCall(s.ctx, q, nil, &out)
+	case q.Op == structs.SnapshotRestore:
+		meta, err = s.snapshotCall(s.ctx, q, in, nil)
+	default:
+		err = structs.Errorf(structs.Invalid, "unrecognized snapshot op %d", q.Op)
+	}
+	reply := structs.SnapshotResponse{QueryMeta: meta}
+	if err != nil {
+		reply.Error, reply.Code = err.Error(), structs.CodeOf(err)
+	}
+	if out != nil {
+		defer out.Close()
+	}
+	head, err := structs.AppendValue(nil, &reply)
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(head); err != nil {
+		return err
+	}
+	if out == nil {
+		io.Copy(io.Discard, io.LimitReader(in, 64<<20)) // so that closing does not cut off our answer
+		return nil
+	}
+	_, err = io.Copy(conn, out)
+	return err
+}
+
+// idleReader gives up on a peer that sends nothing for a minute.
+type idleReader struct {
+	conn net.Conn
+	r    io.Reader
+}
+
+// Read reads from the connection.
+func (i *idleReader) Read(p []byte) (int, error) {
+	i.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	return i.r.Read(p)
+}

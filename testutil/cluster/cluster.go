@@ -1,0 +1,259 @@
+// Package cluster runs whole clusters of servers inside one test, in virtual
+// time: use it inside synctest.Test. Servers talk over package vnet and keep
+// their data in directories of the test, so they can be crashed and restarted.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"praetor/rpcserver"
+	"praetor/rpcserver/client"
+	"praetor/structs"
+	"praetor/testutil"
+	"praetor/testutil/vnet"
+)
+
+// Cluster is a set of servers on one virtual network.
+type Cluster struct {
+	t     testing.TB
+	Net   *vnet.Network
+	Nodes []*Node
+}
+
+// Node is one machine of a cluster. Its server may be down.
+type Node struct {
+	*rpcserver.Server // nil while down
+	Config            rpcserver.Config
+	IP                string
+	cluster           *Cluster
+}
+
+// Option changes the configuration of a node before its first start.
+type Option func(i int, c *rpcserver.Config)
+
+// New starts n servers that expect each other, joined through the first, and
+// waits until they have a leader. Everything is shut down when the test ends.
+func New(t testing.TB, n int, options ...Option) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, Net: vnet.New(1)}
+	t.Cleanup(func() { c.Net.MustBeClosed(t) })
+	for i := range n {
+		c.Add(append([]Option{func(_ int, config *rpcserver.Config) { config.BootstrapExpect = n }}, options...)...)
+		c.Nodes[i].Start()
+		if i > 0 {
+			c.Nodes[i].Join(c.Nodes[0])
+		}
+	}
+	c.Leader()
+	return c
+}
+
+// Add makes one more node, without starting it.
+func (c *Cluster) Add(options ...Option) *Node {
+	c.t.Helper()
+	i := len(c.Nodes)
+	config := rpcserver.DefaultConfig()
+	config.NodeName = fmt.Sprintf("node%d", i)
+	config.NodeID = fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
+	config.DataDir = filepath.Join(diskDir(c.t), config.NodeName)
+	config.Logger = testutil.Logger(c.t, config.NodeName)
+	for _, option := range options {
+		option(i, &config)
+	}
+	node := &Node{Config: config, IP: fmt.Sprintf("10.0.0.%d", i+1), cluster: c}
+	c.Nodes = append(c.Nodes, node)
+	c.t.Cleanup(func() {
+		if node.Server != nil {
+			node.Kill()
+		}
+	})
+	return node
+}
+
+// diskDir is a directory of the test: in memory where the machine has that, so
+// that syncs cost nothing.
+func diskDir(t testing.TB) string {
+	const memory = "/dev/shm"
+	if dir, err := os.MkdirTemp(memory, "praetor-test-"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
+	return t.TempDir()
+}
+
+// TryStart starts the node's server.
+func (n *Node) TryStart() error {
+	host := n.cluster.Net.Host(n.IP)
+	transport, err := host.GossipTransport(n.Config.SerfPort)
+	if err != nil {
+		return err
+	}
+	config := n.Config
+	config.BindAddr, config.AdvertiseAddr = n.IP, n.IP
+	config.Network, config.GossipTransport = host, transport
+	server, err := rpcserver.New(config)
+	if err != nil {
+		transport.Shutdown()
+		return err
+	}
+	n.Server = server
+	return nil
+}
+
+// Start starts the node's server, which must work.
+func (n *Node) Start() {
+	n.cluster.t.Helper()
+	if err := n.TryStart(); err != nil {
+		n.cluster.t.Fatalf("start %s: %v", n.Config.NodeName, err)
+	}
+}
+
+// Join has this node join the gossip of another.
+func (n *Node) Join(other *Node) {
+	n.cluster.t.Helper()
+	if _, err := n.Server.Join([]string{fmt.Sprintf("%s:%d", other.IP, other.Config.SerfPort)}); err != nil {
+		n.cluster.t.Fatalf("%s joins %s: %v", n.Config.NodeName, other.Config.NodeName, err)
+	}
+}
+
+// Crash stops the node as kill -9 does: its connections die, nothing is said.
+func (n *Node) Crash() {
+	n.cluster.Net.Host(n.IP).Crash()
+	n.Kill()
+	n.Server = nil
+}
+
+// Stop shuts the node's server down in order; it stays a member of the cluster.
+func (n *Node) Stop() {
+	n.cluster.t.Helper()
+	if err := n.Shutdown(); err != nil {
+		n.cluster.t.Fatalf("stop %s: %v", n.Config.NodeName, err)
+	}
+	n.Server = nil
+}
+
+// Restart crashes the node and starts it again on the same data.
+func (n *Node) Restart() {
+	n.cluster.t.Helper()
+	if n.Server != nil {
+		n.Crash()
+	}
+	n.Start()
+}
+
+// Up are the nodes whose servers run.
+func (c *Cluster) Up() []*Node {
+	var up []*Node
+	for _, n := range c.Nodes {
+		if n.Server != nil {
+			up = append(up, n)
+		}
+	}
+	return up
+}
+
+// Leader waits until there is exactly one server that is ready to lead.
+func (c *Cluster) Leader() *Node {
+	c.t.Helper()
+	var leader *Node
+	testutil.Eventually(c.t, time.Minute, "a leader", func() error {
+		leader = nil
+		for _, n := range c.Up() {
+			if n.IsLeader() {
+				if leader != nil {
+					return errors.New("two leaders")
+				}
+				leader = n
+			}
+		}
+		if leader == nil {
+			return errors.New("no leader")
+		}
+		return nil
+	})
+	return leader
+}
+
+// Followers are the running nodes that do not lead.
+func (c *Cluster) Followers() []*Node {
+	c.t.Helper()
+	leader := c.Leader()
+	var followers []*Node
+	for _, n := range c.Up() {
+		if n != leader {
+			followers = append(followers, n)
+		}
+	}
+	return followers
+}
+
+// Client returns a client, on a machine of its own, of the given nodes; of all
+// that run if none is given.
+func (c *Cluster) Client(nodes ...*Node) *client.Client {
+	c.t.Helper()
+	if len(nodes) == 0 {
+		nodes = c.Up()
+	}
+	var addrs []string
+	for _, n := range nodes {
+		addrs = append(addrs, n.Addr())
+	}
+	cl, err := client.NewWithConfig(client.Config{Servers: addrs, Dial: c.Net.Host("10.0.1.1").Dial})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
+// Put sets a key through any server, trying until it is certain.
+func (c *Cluster) Put(key, value string) {
+	c.t.Helper()
+	kv := c.Client().KV()
+	testutil.Eventually(c.t, time.Minute, "put "+key, func() error {
+		return kv.Put(context.Background(), key, []byte(value))
+	})
+}
+
+// Get reads a key consistently through any server; "" if it is not there.
+func (c *Cluster) Get(key string) string {
+	c.t.Helper()
+	var value string
+	kv := c.Client().KV()
+	testutil.Eventually(c.t, time.Minute, "get "+key, func() error {
+		entry, _, err := kv.Get(context.Background(), key, &structs.QueryOptions{RequireConsistent: true})
+		if value = ""; entry != nil {
+			value = string(entry.Value)
+		}
+		return err
+	})
+	return value
+}
+
+// Agree waits until every running server has applied the same entries, and
+// fails unless their states then hash alike.
+func (c *Cluster) Agree() {
+	c.t.Helper()
+	testutil.Eventually(c.t, time.Minute, "equal states", func() error {
+		up := c.Up()
+		first := up[0]
+		view := first.FSM().View()
+		want := view.Hash()
+		for _, n := range up {
+			if at, ours := n.Raft().AppliedIndex(), first.Raft().AppliedIndex(); at != ours {
+				return fmt.Errorf("%s has applied %d, %s %d", n.Config.NodeName, at, first.Config.NodeName, ours)
+			}
+			view := n.FSM().View()
+			if view.Hash() != want {
+				return fmt.Errorf("%s and %s differ at index %d", n.Config.NodeName, first.Config.NodeName, n.Raft().AppliedIndex())
+			}
+		}
+		return nil
+	})
+}
