@@ -23,9 +23,12 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		ctx = timed
 	}
 	misses := 0
-	for {
+	for ran := false; ; ran = true {
 		if q.RequireConsistent {
 			if err := s.proveLeadership(ctx); err != nil {
+				if ran && ctx.Err() != nil {
+					return nil // the time is up, not the leadership
+				}
 				return err
 			}
 		}

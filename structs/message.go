@@ -71,13 +71,13 @@ type Command interface {
 //
 // The slice is of exactly its length: it lives on in the raft log cache.
 func EncodeCommand(c Command) ([]byte, error) {
-	value, err := marshal(c)
+	m, err := marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	entry := make([]byte, 1+len(*value))
+	entry := make([]byte, 1+len(m.buf))
 	entry[0] = byte(c.Type())
-	copy(entry[1:], *value)
-	release(value)
+	copy(entry[1:], m.buf)
+	m.release()
 	return entry, nil
 }

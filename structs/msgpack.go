@@ -28,45 +28,49 @@ func newHandle() *codec.MsgpackHandle {
 
 // An encoder or decoder costs kilobytes to make, so they are kept.
 var (
-	encoders = sync.Pool{New: func() any { return codec.NewEncoderBytes(new([]byte), Handle) }}
+	marshalers = sync.Pool{New: func() any {
+		m := &marshaler{}
+		m.enc = codec.NewEncoderBytes(&m.buf, Handle)
+		return m
+	}}
 	decoders = sync.Pool{New: func() any { return codec.NewDecoderBytes(nil, Handle) }}
-	scratch  = sync.Pool{New: func() any { return new([]byte) }}
 )
 
-// keepScratch is the largest buffer in bytes that goes back to the pool, so
-// that one large value does not stay in memory for ever.
-const keepScratch = 64 << 10
-
-// marshal returns v as one msgpack value in a pooled buffer: release it.
-func marshal(v any) (*[]byte, error) {
-	buf := scratch.Get().(*[]byte)
-	*buf = (*buf)[:0]
-	enc := encoders.Get().(*codec.Encoder)
-	enc.ResetBytes(buf)
-	err := enc.Encode(v)
-	enc.ResetBytes(new([]byte))
-	encoders.Put(enc)
-	if err != nil {
-		return nil, fmt.Errorf("encode %T: %w", v, err)
-	}
-	return buf, nil
+// marshaler is an encoder with the buffer it writes to.
+type marshaler struct {
+	enc *codec.Encoder
+	buf []byte
 }
 
-func release(buf *[]byte) {
-	if cap(*buf) <= keepScratch {
-		scratch.Put(buf)
+// keepBuffer is the largest buffer in bytes that goes back to the pool, so that
+// one large value does not stay in memory for ever.
+const keepBuffer = 64 << 10
+
+// marshal returns v as one msgpack value in a pooled buffer: release it.
+func marshal(v any) (*marshaler, error) {
+	m := marshalers.Get().(*marshaler)
+	m.enc.ResetBytes(&m.buf)
+	if err := m.enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return m, nil
+}
+
+func (m *marshaler) release() {
+	if cap(m.buf) <= keepBuffer {
+		marshalers.Put(m)
 	}
 }
 
 // AppendValue appends v as one msgpack value to dst and returns the longer
 // slice. It fails only for a type that msgpack cannot show, which is a bug.
 func AppendValue(dst []byte, v any) ([]byte, error) {
-	buf, err := marshal(v)
+	m, err := marshal(v)
 	if err != nil {
 		return dst, err
 	}
-	dst = append(dst, *buf...)
-	release(buf)
+	dst = append(dst, m.buf...)
+	m.release()
 	return dst, nil
 }
 

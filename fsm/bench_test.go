@@ -1,0 +1,67 @@
+package fsm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/fsm"
+	"praetor/structs"
+)
+
+// BenchmarkApplyBatch is the cost of one put of 256 bytes in a batch of 64.
+func BenchmarkApplyBatch(b *testing.B) {
+	const batch, keys = 64, 10_000
+	f := fsm.New()
+	entries := make([][]byte, keys)
+	for i := range entries {
+		data, err := structs.EncodeCommand(&structs.KVSRequest{
+			Datacenter: "dc1", Op: structs.KVSet,
+			DirEnt: structs.DirEntry{Key: fmt.Sprintf("bench/key-%06d", i), Value: make([]byte, 256)},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries[i] = data
+	}
+	logs := make([]*raft.Log, batch)
+	index := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		index++
+		logs[index%batch] = &raft.Log{Index: index, Term: 1, Data: entries[index*7919%keys]}
+		if index%batch == batch-1 {
+			if logs[0] != nil {
+				f.ApplyBatch(logs)
+			}
+		}
+	}
+}
+
+// BenchmarkEncodeCommand is the cost of making the log entry of such a put.
+func BenchmarkEncodeCommand(b *testing.B) {
+	c := &structs.KVSRequest{Datacenter: "dc1", Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "bench/key-000001", Value: make([]byte, 256)}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := structs.EncodeCommand(c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDecodeCommand is the cost of reading it.
+func BenchmarkDecodeCommand(b *testing.B) {
+	c := &structs.KVSRequest{Datacenter: "dc1", Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "bench/key-000001", Value: make([]byte, 256)}}
+	data, err := structs.EncodeCommand(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var back structs.KVSRequest
+		if err := structs.DecodeValue(data[1:], &back); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
