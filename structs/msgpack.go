@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
+
+	"praetor/structs/pack"
 )
 
 // Handle is the msgpack dialect of the raft log, of snapshots and of RPC: byte
@@ -36,6 +38,13 @@ var (
 	decoders = sync.Pool{New: func() any { return codec.NewDecoderBytes(nil, Handle) }}
 )
 
+// packer is a message that writes itself; see kv_pack.go.
+type packer interface{ appendPack([]byte) []byte }
+
+// unpacker is a message that reads itself, or returns false and leaves it to
+// the codec.
+type unpacker interface{ readPack(*pack.Reader) bool }
+
 // marshaler is an encoder with the buffer it writes to.
 type marshaler struct {
 	enc *codec.Encoder
@@ -49,6 +58,10 @@ const keepBuffer = 64 << 10
 // marshal returns v as one msgpack value in a pooled buffer: release it.
 func marshal(v any) (*marshaler, error) {
 	m := marshalers.Get().(*marshaler)
+	if p, ok := v.(packer); ok {
+		m.buf = p.appendPack(m.buf[:0])
+		return m, nil
+	}
 	m.enc.ResetBytes(&m.buf)
 	if err := m.enc.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode %T: %w", v, err)
@@ -65,6 +78,9 @@ func (m *marshaler) release() {
 // AppendValue appends v as one msgpack value to dst and returns the longer
 // slice. It fails only for a type that msgpack cannot show, which is a bug.
 func AppendValue(dst []byte, v any) ([]byte, error) {
+	if p, ok := v.(packer); ok {
+		return p.appendPack(dst), nil
+	}
 	m, err := marshal(v)
 	if err != nil {
 		return dst, err
@@ -78,6 +94,12 @@ func AppendValue(dst []byte, v any) ([]byte, error) {
 // copied, so b may be used again. Junk, a value cut short and bytes left over
 // are errors with code Invalid.
 func DecodeValue(b []byte, v any) error {
+	if u, ok := v.(unpacker); ok {
+		if r := (pack.Reader{Rest: b}); u.readPack(&r) && len(r.Rest) == 0 {
+			return nil
+		}
+		reflect.ValueOf(v).Elem().SetZero()
+	}
 	dec := decoders.Get().(*codec.Decoder)
 	dec.ResetBytes(b)
 	err := dec.Decode(v)
