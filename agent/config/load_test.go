@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond, MaxTrailingLogs: 250,
 			ServerStabilizationTime: 10 * time.Second,
 		},
-		RPCHoldTimeout: 7 * time.Second, DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute, SessionTTLMin: 10 * time.Second,
+		RPCHoldTimeout: 7 * time.Second, DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
 		Limits: config.Limits{
 			HTTPMaxConnsPerClient: 200, HTTPSHandshakeTimeout: 5 * time.Second, RPCMaxConnsPerClient: 100,
 			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288,

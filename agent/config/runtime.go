@@ -48,7 +48,6 @@ type Runtime struct {
 
 	DefaultQueryTime time.Duration // wait of a blocking query that names none
 	MaxQueryTime     time.Duration
-	SessionTTLMin    time.Duration
 
 	Limits     Limits
 	HTTPConfig HTTPConfig

@@ -33,6 +33,17 @@ type measure struct {
 	setup func(b *testing.B) (op func(caller, i int) error, pid int)
 }
 
+var measures = []measure{
+	{"(a) raft, raft-boltdb, empty FSM, in process", setupFloor},
+	{"(b) the same with our FSM", setupFSM},
+	{"(c) KV.Apply, Go client, one connection", setupRPCPut},
+	{"(c) KV.Get, Go client, one connection", setupRPCGet},
+	{"(d) HTTP PUT", setupHTTPPut},
+	{"(e) HTTP GET, default", setupHTTPGet("")},
+	{"(e) HTTP GET, stale", setupHTTPGet("?stale")},
+	{"(e) HTTP GET, consistent", setupHTTPGet("?consistent")},
+}
+
 type result struct {
 	perSecond float64
 	own, peer time.Duration // CPU per operation: this process, the server's

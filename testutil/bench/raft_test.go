@@ -15,11 +15,6 @@ import (
 	"praetor/structs"
 )
 
-var measures = []measure{
-	{"(a) raft, raft-boltdb, empty FSM, in process", setupFloor},
-	{"(b) the same with our FSM", setupFSM},
-}
-
 // emptyFSM does nothing, in batches.
 type emptyFSM struct{}
 
@@ -43,14 +38,15 @@ func setupFloor(b *testing.B) (func(caller, i int) error, int) {
 }
 
 func setupFSM(b *testing.B) (func(caller, i int) error, int) {
-	node := startRaft(b, fsm.New())
-	return func(_, i int) error {
-		entry, err := structs.EncodeCommand(put(i))
-		if err != nil {
-			return err
+	entries := make([][]byte, keys)
+	for i := range entries {
+		var err error
+		if entries[i], err = structs.EncodeCommand(put(i)); err != nil {
+			b.Fatal(err)
 		}
-		return node.Apply(entry, time.Minute).Error()
-	}, 0
+	}
+	node := startRaft(b, fsm.New())
+	return func(_, i int) error { return node.Apply(entries[i%keys], time.Minute).Error() }, 0
 }
 
 func put(i int) *structs.KVSRequest {

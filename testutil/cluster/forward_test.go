@@ -1,0 +1,106 @@
+package cluster_test
+
+import (
+	"testing"
+	"time"
+
+	"praetor/structs"
+	"praetor/testutil/cluster"
+)
+
+// Every server takes every request.
+func TestForwarding(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		for _, n := range c.Up() {
+			key := n.Config.NodeName
+			if err := put(n, key, "v"); err != nil {
+				t.Errorf("put through %s: %v", key, err)
+			}
+			mustGet(t, n, key, plain, "v")
+			mustGet(t, n, key, consistent, "v")
+		}
+		c.Agree()
+		for _, n := range c.Up() {
+			mustGet(t, n, "node0", stale, "v")
+		}
+	})
+}
+
+// A follower that is cut off answers what it may answer alone, and says that
+// there is no leader to all else, when the hold time is over.
+func TestFollowerCutOff(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "old")
+		c.Agree()
+		alone := c.Followers()[0]
+		isolate(c, alone)
+		time.Sleep(5 * time.Second) // for raft to notice
+		if err := put(c.Leader(), "k", "new"); err != nil {
+			t.Errorf("the majority does not write: %v", err)
+		}
+		mustGet(t, alone, "k", stale, "old")
+		hold := alone.Config.RPCHoldTimeout
+		for _, how := range []kind{plain, consistent} {
+			start := time.Now()
+			if _, err := get(alone, "k", how); !structs.IsCode(err, structs.NoLeader) {
+				t.Errorf("got %v, want code NoLeader", err)
+			}
+			took(t, "refusal of a read", start, hold*3/4, hold)
+		}
+		start := time.Now()
+		if err := put(alone, "k", "mine"); !structs.IsCode(err, structs.NoLeader) {
+			t.Errorf("got %v, want code NoLeader", err)
+		}
+		took(t, "refusal of a write", start, hold*3/4, hold)
+		c.Net.Heal()
+		c.Agree()
+		mustGet(t, alone, "k", stale, "new")
+		mustGet(t, alone, "k", plain, "new")
+	})
+}
+
+// A request that is on its way to the leader when the wire is cut does not wait
+// for a leader that it cannot reach.
+func TestFollowerIsCutOffMidway(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "v")
+		alone := c.Followers()[0]
+		mustGet(t, alone, "k", plain, "v") // so that there is a connection
+		isolate(c, alone)
+		results := make(chan error, 2)
+		start := time.Now()
+		go func() { _, err := get(alone, "k", plain); results <- err }()
+		go func() { results <- put(alone, "k", "w") }()
+		for range 2 {
+			err := <-results
+			if !structs.IsCode(err, structs.NoLeader) && !structs.IsCode(err, structs.Unclear) {
+				t.Errorf("got %v, want code NoLeader or Unclear", err)
+			}
+			took(t, "giving up", start, time.Second, 12*time.Second)
+		}
+		c.Net.Heal()
+	})
+}
+
+// The stale answer says how stale it may be.
+func TestStaleMeta(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "v")
+		leader, alone := c.Leader(), c.Followers()[0]
+		reply, err := read(t.Context(), leader, "k", stale.options())
+		if err != nil || !reply.KnownLeader || reply.LastContact != 0 {
+			t.Errorf("leader: got %+v, %v, want a known leader and no time since", reply.QueryMeta, err)
+		}
+		isolate(c, alone)
+		time.Sleep(10 * time.Second)
+		reply, err = read(t.Context(), alone, "k", stale.options())
+		if err != nil || reply.KnownLeader || reply.LastContact < 9*time.Second || reply.LastContact > 11*time.Second {
+			t.Errorf("cut off: got %+v, %v, want no known leader and about 10s since", reply.QueryMeta, err)
+		}
+		c.Net.Heal()
+	})
+}

@@ -1,0 +1,192 @@
+package testutil_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"praetor/rpcserver/client"
+	"praetor/structs"
+	"praetor/testutil"
+)
+
+// threeProcesses starts a cluster of three.
+func threeProcesses(t *testing.T) []*testutil.Process {
+	t.Helper()
+	var all []*testutil.Process
+	for range 3 {
+		args := []string{"-bootstrap-expect=3", "-hcl", `retry_interval = "500ms"`}
+		for _, other := range all {
+			args = append(args, other.Join())
+		}
+		all = append(all, testutil.NewProcess(t, args...))
+	}
+	for _, p := range all {
+		p.Start()
+	}
+	for _, p := range all {
+		p.AwaitLeader()
+	}
+	return all
+}
+
+func leaderOf(t *testing.T, all []*testutil.Process) *testutil.Process {
+	t.Helper()
+	var addr string
+	if err := all[0].Client().Read(context.Background(), "Status.Leader", &structs.DCSpecificRequest{}, &addr, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		if p.RPCAddr() == addr {
+			return p
+		}
+	}
+	t.Fatalf("the leader %q is none of ours", addr)
+	return nil
+}
+
+// Three servers, the leader is killed under load: every acknowledged write is
+// still there, on every server, also after all three were killed.
+func TestKillTheLeaderUnderLoad(t *testing.T) {
+	t.Parallel()
+	all := threeProcesses(t)
+	var addrs []string
+	for _, p := range all {
+		addrs = append(addrs, p.RPCAddr())
+	}
+	var mu sync.Mutex
+	acknowledged := map[string]string{}
+	ctx, stop := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	for w := range 8 {
+		c, err := client.New(addrs...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				key, value := fmt.Sprintf("load/%d/%d", w, i), fmt.Sprint(i)
+				if c.KV().Put(ctx, key, []byte(value)) == nil {
+					mu.Lock()
+					acknowledged[key] = value
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acknowledged)
+	}
+	grows := func(by int) {
+		t.Helper()
+		before := count()
+		testutil.Eventually(t, 30*time.Second, "acknowledged writes", func() error {
+			if n := count() - before; n < by {
+				return fmt.Errorf("%d of %d", n, by)
+			}
+			return nil
+		})
+	}
+	grows(200)
+	leader := leaderOf(t, all)
+	leader.Kill()
+	grows(200)
+	leader.Start()
+	grows(200)
+	stop()
+	writers.Wait()
+
+	for _, p := range all {
+		p.Kill()
+	}
+	for _, p := range all {
+		p.Start()
+	}
+	for _, p := range all {
+		p.AwaitLeader()
+		entries, _, err := p.Client().KV().List(context.Background(), "load/", &structs.QueryOptions{RequireConsistent: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]string{}
+		for _, e := range entries {
+			found[e.Key] = string(e.Value)
+		}
+		lost := 0
+		for key, value := range acknowledged {
+			if found[key] != value {
+				lost++
+			}
+		}
+		if lost > 0 {
+			t.Errorf("server on port %d has lost %d of %d acknowledged writes", p.RPC, lost, len(acknowledged))
+		}
+	}
+}
+
+func TestSecondProcessOnTheSameDataDirectory(t *testing.T) {
+	t.Parallel()
+	first := testutil.NewProcess(t, "-bootstrap")
+	first.Start()
+	first.AwaitLeader()
+	second := testutil.NewProcess(t, "-bootstrap")
+	second.Dir = first.Dir
+	second.Start()
+	if code := second.Exit(20 * time.Second); code != 1 || !strings.Contains(second.Output(), "in use") {
+		t.Errorf("got exit code %d and %q, want 1 and that the directory is in use", code, second.Output())
+	}
+	if err := first.Client().KV().Put(context.Background(), "k", []byte("v")); err != nil {
+		t.Errorf("the first server is disturbed: %v", err)
+	}
+}
+
+func TestStartRefusesADamagedLog(t *testing.T) {
+	t.Parallel()
+	p := testutil.NewProcess(t, "-bootstrap")
+	p.Start()
+	p.AwaitLeader()
+	if err := p.Client().KV().Put(context.Background(), "k", []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(syscall.SIGTERM)
+	if code := p.Exit(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+	file := filepath.Join(p.Dir, "raft", "raft.db")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"foreign":   []byte(strings.Repeat("this is not a raft log ", 10000)),
+		"cut short": good[:len(good)/2],
+	} {
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.Start()
+		if code := p.Exit(20 * time.Second); code != 1 || !strings.Contains(p.Output(), "raft.db is damaged") {
+			t.Errorf("%s: exit code %d, want 1 and a word about raft.db", name, code)
+		}
+		if after, _ := os.ReadFile(file); string(after) != string(bad) {
+			t.Errorf("%s: the file was changed", name)
+		}
+	}
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Start()
+	p.AwaitLeader()
+	if e, _, err := p.Client().KV().Get(context.Background(), "k", nil); err != nil || e == nil || string(e.Value) != "v" {
+		t.Errorf("with the good log back: got %v, %v", e, err)
+	}
+}
