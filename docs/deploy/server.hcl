@@ -25,7 +25,7 @@ retry_join = ["10.0.0.11", "10.0.0.12", "10.0.0.13"]
 leave_on_terminate = false
 
 performance {
-  # 1 notices a lost leader within a few seconds and wants a steady network and disk; the default, 5, forgives more.
+  # 1, the default, notices a lost leader within a few seconds; on a shaky network or slow disks, more forgives more.
   raft_multiplier = 1
 }
 
