@@ -1,15 +1,360 @@
 package agent
 
 import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
 	"github.com/hashicorp/go-hclog"
 
 	"praetor/agent/config"
 	"praetor/rpcserver"
+	"praetor/structs"
 )
+
+// Version is what this program is, N.N.N.
+const Version = "0.1.0"
+
+// leaveTime is how long a leave may take on top of its drain time before the
+// process stops without having been let go.
+const leaveTime = 10 * time.Second
+
+// Options are what an agent gets besides its configuration.
+type Options struct {
+	LogOutput io.Writer // for log lines, besides log file and syslog; nil: nowhere
+
+	// Load reads the configuration again, with the warnings to log. Without it,
+	// Reload is an error.
+	Load func() (*config.Runtime, []string, error)
+
+	Warnings []string // of the configuration, to be logged
+
+	// Announce is called when all that can be wrong with this machine has been
+	// looked at, before the server starts.
+	Announce func(*Agent)
+}
 
 // Agent is one running Praetor process.
 type Agent struct {
-	config *config.Runtime
-	logger hclog.Logger
-	server *rpcserver.Server
+	config  *config.Runtime // as it was started; see settings
+	options Options
+	logger  hclog.Logger // an hclog.InterceptLogger, so that lines can be watched
+	server  *rpcserver.Server
+	metrics *metrics
+
+	logs    *logOutput
+	dir     *dataDir
+	pidFile string
+	rpcTLS  *certificates
+	webTLS  *certificates
+	http    *httpServer
+
+	live      atomic.Pointer[config.Runtime] // config with what was reloaded since
+	reloading sync.Mutex
+
+	ctx    context.Context // of background work; ends when stopping begins
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	leave   sync.Once
+	stop    sync.Once
+	stopped chan struct{}
+	err     error // why we stopped; to be read once stopped is closed
+}
+
+// New starts an agent: it returns once HTTP is served and the server takes part
+// in its cluster. A failed New leaves nothing running and returns nil.
+func New(cfg *config.Runtime, options Options) (*Agent, error) {
+	own := *cfg
+	a := &Agent{config: &own, options: options, stopped: make(chan struct{})}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	if err := a.start(); err != nil {
+		return nil, errors.Join(err, a.teardown())
+	}
+	return a, nil
+}
+
+// start looks for trouble with this machine first: nobody else shall hear of a
+// server that cannot run.
+func (a *Agent) start() error {
+	var err error
+	if a.logs, err = newLogOutput(a.config.Logging, a.options.LogOutput); err != nil {
+		return err
+	}
+	a.logger = newLogger(a.config.Logging, a.logs)
+	if a.config.DataDir != "" {
+		if a.dir, err = openDataDir(a.config.DataDir); err != nil {
+			return err
+		}
+	}
+	if a.config.NodeID, err = a.dir.nodeID(a.config.NodeID, a.logger); err != nil {
+		return err
+	}
+	a.live.Store(a.config)
+	if err := a.writePidFile(); err != nil {
+		return err
+	}
+	if a.rpcTLS, err = newCertificates("tls.internal_rpc", a.config.TLS.InternalRPC, a.logger); err != nil {
+		return err
+	}
+	if a.webTLS, err = newCertificates("tls.https", a.config.TLS.HTTPS, a.logger); err != nil {
+		return err
+	}
+	if a.metrics, err = newMetrics(a.config.Telemetry, a.logger); err != nil {
+		return err
+	}
+	if a.http, err = a.listen(); err != nil {
+		return err
+	}
+	if a.options.Announce != nil {
+		a.options.Announce(a)
+	}
+	for _, w := range a.options.Warnings {
+		a.logger.Warn(w)
+	}
+	server, err := a.serverConfig()
+	if err != nil {
+		return err
+	}
+	if a.server, err = rpcserver.New(server); err != nil {
+		return err
+	}
+	a.http.serve(a.handler())
+	if len(a.config.RetryJoin) > 0 {
+		a.tasks.Go(a.retryJoin)
+	}
+	a.logger.Info("Praetor agent running!")
+	return nil
+}
+
+// serverConfig is what the server needs to know of our configuration.
+func (a *Agent) serverConfig() (rpcserver.Config, error) {
+	r := a.config
+	c := rpcserver.DefaultConfig()
+	c.NodeName, c.NodeID, c.Datacenter, c.Build, c.DataDir = r.NodeName, r.NodeID, r.Datacenter, Version, r.DataDir
+	c.Bootstrap, c.BootstrapExpect, c.ReadReplica = r.Bootstrap, r.BootstrapExpect, r.ReadReplica
+	c.BindAddr, c.AdvertiseAddr = r.BindAddr, r.AdvertiseAddr
+	c.RPCPort, c.SerfPort = r.Ports.Server, r.Ports.SerfLAN
+	c.TLS = a.serverTLS()
+	c.Gossip = rpcserver.Gossip{
+		KeyringFile:    !r.DisableKeyringFile,
+		VerifyIncoming: r.EncryptVerifyIncoming, VerifyOutgoing: r.EncryptVerifyOutgoing,
+		GossipInterval: r.GossipLAN.GossipInterval, GossipNodes: r.GossipLAN.GossipNodes,
+		ProbeInterval: r.GossipLAN.ProbeInterval, ProbeTimeout: r.GossipLAN.ProbeTimeout,
+		SuspicionMult: r.GossipLAN.SuspicionMult, RetransmitMult: r.GossipLAN.RetransmitMult,
+		RejoinAfterLeave: r.RejoinAfterLeave,
+	}
+	if r.Encrypt != "" {
+		key, err := base64.StdEncoding.DecodeString(r.Encrypt)
+		if err != nil {
+			return c, errors.New("encrypt (-encrypt) is not base64")
+		}
+		c.Gossip.Keys = [][]byte{key}
+	}
+	c.Raft = rpcserver.Raft{
+		HeartbeatTimeout: r.Raft.HeartbeatTimeout, ElectionTimeout: r.Raft.ElectionTimeout,
+		LeaderLeaseTimeout: r.Raft.LeaderLeaseTimeout, PreVoteDisabled: r.Raft.PreVoteDisabled,
+		SnapshotThreshold: uint64(r.Raft.SnapshotThreshold), SnapshotInterval: r.Raft.SnapshotInterval,
+		TrailingLogs: uint64(r.Raft.TrailingLogs), Backend: r.Raft.LogStoreBackend,
+		FreelistSync: !r.Raft.NoFreelistSync, SegmentSizeMB: r.Raft.WALSegmentSizeMB,
+	}
+	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime
+	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime
+	c.ReconnectTimeout = r.ReconnectTimeout
+	c.Limits = serverLimits(r.Limits)
+	c.Autopilot = structs.AutopilotConfig{
+		CleanupDeadServers:   r.Autopilot.CleanupDeadServers,
+		LastContactThreshold: r.Autopilot.LastContactThreshold,
+		MaxTrailingLogs:      uint64(r.Autopilot.MaxTrailingLogs), MinQuorum: uint(r.Autopilot.MinQuorum),
+		ServerStabilizationTime: r.Autopilot.ServerStabilizationTime,
+	}
+	c.Logger = a.logger
+	return c, nil
+}
+
+func serverLimits(l config.Limits) rpcserver.Limits {
+	return rpcserver.Limits{
+		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
+		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen,
+	}
+}
+
+// settings is the configuration as last reloaded. It must not be changed.
+func (a *Agent) settings() *config.Runtime {
+	if r := a.live.Load(); r != nil {
+		return r
+	}
+	return a.config
+}
+
+// Server is the server inside.
+func (a *Agent) Server() *rpcserver.Server { return a.server }
+
+// NodeID is what names this server for ever.
+func (a *Agent) NodeID() string { return a.config.NodeID }
+
+// HTTPAddrs are the addresses that HTTP and HTTPS are served at, as URLs.
+func (a *Agent) HTTPAddrs() []string { return a.http.urls() }
+
+// Leave starts to leave the cluster for good, and returns. The agent stops when
+// that is done: Wait tells how it went.
+func (a *Agent) Leave() error {
+	if a.ctx.Err() != nil {
+		return structs.Errorf(structs.Leaving, "this agent is stopping already")
+	}
+	a.leave.Do(func() {
+		a.logger.Info("leaving the cluster, then stopping")
+		limit := a.config.LeaveDrainTime + leaveTime
+		left := make(chan error, 1)
+		go func() { left <- a.server.Leave() }()
+		go func() {
+			select {
+			case err := <-left:
+				a.end(err)
+			case <-time.After(limit):
+				a.end(fmt.Errorf("leaving the cluster took longer than %v: stopping without a goodbye", limit))
+			case <-a.stopped:
+			}
+		}()
+	})
+	return nil
+}
+
+// Shutdown stops the agent; its server stays a member of the cluster that is
+// expected back. A second call, or one on nil, is fine.
+func (a *Agent) Shutdown() error {
+	if a == nil {
+		return nil
+	}
+	a.end(nil)
+	return a.Wait()
+}
+
+// Done closes when the agent has stopped.
+func (a *Agent) Done() <-chan struct{} { return a.stopped }
+
+// Wait waits until the agent has stopped and returns why: nil if somebody
+// asked for it and all went well.
+func (a *Agent) Wait() error {
+	<-a.stopped
+	return a.err
+}
+
+// end stops the agent, once.
+func (a *Agent) end(reason error) {
+	a.stop.Do(func() {
+		if reason != nil {
+			a.logger.Error("stopping", "reason", reason)
+		} else {
+			a.logger.Info("stopping")
+		}
+		a.err = errors.Join(reason, a.teardown())
+		close(a.stopped)
+	})
+}
+
+// teardown undoes start, as far as it got. Requests under way are still
+// answered while the server hands over its leadership.
+func (a *Agent) teardown() error {
+	var errs []error
+	a.cancel()
+	a.http.stopAccepting()
+	a.tasks.Wait()
+	if a.server != nil {
+		errs = append(errs, a.server.Shutdown())
+	}
+	a.http.close()
+	a.metrics.close()
+	if a.pidFile != "" {
+		if err := os.Remove(a.pidFile); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	a.dir.close()
+	if a.logger != nil {
+		a.logger.Info("stopped")
+	}
+	a.logs.close()
+	return errors.Join(errs...)
+}
+
+func (a *Agent) writePidFile() error {
+	file := a.config.PidFile
+	if file == "" {
+		return nil
+	}
+	if err := writeFile(file, strconv.Itoa(os.Getpid())+"\n", 0o644); err != nil {
+		return fmt.Errorf("cannot write the pid file (pid_file, -pid-file): %w", err)
+	}
+	a.pidFile = file
+	return nil
+}
+
+// Summary describes the agent in a few lines for people.
+func (a *Agent) Summary() string {
+	r := a.config
+	mode := ""
+	switch {
+	case r.Dev:
+		mode = "development: a cluster of one, everything in memory"
+	case r.Bootstrap:
+		mode = "server, may start a cluster of one"
+	case r.BootstrapExpect > 0:
+		mode = fmt.Sprintf("server, starts a cluster once there are %d", r.BootstrapExpect)
+	case r.ReadReplica:
+		mode = "read replica, never votes"
+	default:
+		mode = "server, joins a cluster"
+	}
+	web := strings.Join(a.HTTPAddrs(), ", ")
+	if web == "" {
+		web = "off"
+	}
+	var b strings.Builder
+	for _, line := range [][2]string{
+		{"Version", Version},
+		{"Node ID", r.NodeID},
+		{"Node name", r.NodeName},
+		{"Datacenter", r.Datacenter},
+		{"Mode", mode},
+		{"HTTP", web},
+		{"RPC", advertised(r, r.Ports.Server) + transport(r.TLS.InternalRPC.CertFile != "", ", TLS")},
+		{"Gossip", advertised(r, r.Ports.SerfLAN) + transport(r.Encrypt != "", ", encrypted")},
+		{"Data directory", orNone(r.DataDir)},
+	} {
+		fmt.Fprintf(&b, "%16s: %s\n", line[0], line[1])
+	}
+	return b.String()
+}
+
+func advertised(r *config.Runtime, port int) string {
+	text := net.JoinHostPort(r.AdvertiseAddr, strconv.Itoa(port))
+	if r.BindAddr != r.AdvertiseAddr {
+		text += " (listens on " + r.BindAddr + ")"
+	}
+	return text
+}
+
+func transport(is bool, text string) string {
+	if is {
+		return text
+	}
+	return ""
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none: everything is gone when the server stops"
+	}
+	return s
 }

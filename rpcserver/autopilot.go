@@ -160,7 +160,8 @@ func (p *promoter) CalculatePromotionsAndDemotions(config *autopilot.Config, sta
 	changes := p.StablePromoter.CalculatePromotionsAndDemotions(config, state)
 	demoted := p.s.demoted()
 	never := func(id raft.ServerID) bool {
-		return state.Servers[id].Server.NodeType == nodeReplica || slices.Contains(demoted, string(id))
+		server := state.Servers[id]
+		return server != nil && server.Server.NodeType == nodeReplica || slices.Contains(demoted, string(id))
 	}
 	changes.Promotions = slices.DeleteFunc(changes.Promotions, never)
 	for id, server := range state.Servers {
@@ -170,6 +171,14 @@ func (p *promoter) CalculatePromotionsAndDemotions(config *autopilot.Config, sta
 	}
 	slices.Sort(changes.Promotions)
 	slices.Sort(changes.Demotions)
+	if never(state.Leader) { // a leader cannot be demoted: somebody else must lead first
+		voters := slices.DeleteFunc(slices.Sorted(slices.Values(state.Voters)), func(id raft.ServerID) bool {
+			return never(id) || !state.Servers[id].Health.Healthy
+		})
+		if len(voters) > 0 {
+			changes.Leader = voters[0]
+		}
+	}
 	return changes
 }
 

@@ -11,8 +11,9 @@ import (
 
 // blocking runs a read on a view of the state. With MinQueryIndex it runs it
 // again whenever something that it read has changed, until the index of what
-// was read is above MinQueryIndex, the time is up or ctx ends; then the last
-// result stands. A restored snapshot ends the wait, whatever the index.
+// was read is above MinQueryIndex, the time is up, ctx ends or the server stops;
+// then the last result stands. A restored snapshot ends the wait, whatever the
+// index.
 func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *structs.QueryMeta, run func(*state.Reader) error) error {
 	after := q.MinQueryIndex
 	if after > 0 {
@@ -20,6 +21,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		wait += rand.N(wait/16 + 1)
 		timed, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
 		ctx = timed
 	}
 	misses := 0
@@ -42,7 +44,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 			return err
 		}
 		s.setMeta(meta, r.Index())
-		if after == 0 || meta.Index > after {
+		if after == 0 {
 			return nil
 		}
 		if r.Missing() {
@@ -50,6 +52,9 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 			if misses++; misses > 1 {
 				after = max(after, meta.Index)
 			}
+		}
+		if meta.Index > after {
+			return nil
 		}
 		if r.Wait(ctx) != nil {
 			return nil
@@ -64,7 +69,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 // it asks for within the server's limits.
 func (s *Server) waitTime(q *structs.QueryOptions) time.Duration {
 	switch {
-	case q.MinQueryIndex == 0:
+	case q == nil || q.MinQueryIndex == 0:
 		return 0
 	case q.MaxQueryTime <= 0:
 		return s.config.DefaultQueryTime

@@ -51,10 +51,7 @@ type Config struct {
 	TombstoneStep    time.Duration // in which steps they are forgotten
 	ReconcileEvery   time.Duration // how often the leader compares gossip and raft
 
-	HandshakeTimeout  time.Duration // for the first byte and a TLS handshake
-	MaxConnsPerClient int           // connections from one IP; 0 does not limit
-	KVMaxValueSize    int           // bytes
-	TxnMaxReqLen      int           // bytes
+	Limits
 
 	Autopilot structs.AutopilotConfig // what the first leader writes
 
@@ -119,18 +116,18 @@ func DefaultConfig() Config {
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
 			Backend: "boltdb", SegmentSizeMB: 64,
 		},
-		RPCHoldTimeout:    7 * time.Second,
-		LeaveDrainTime:    5 * time.Second,
-		DefaultQueryTime:  300 * time.Second,
-		MaxQueryTime:      600 * time.Second,
-		ReconnectTimeout:  72 * time.Hour,
-		TombstoneTTL:      15 * time.Minute,
-		TombstoneStep:     30 * time.Second,
-		ReconcileEvery:    60 * time.Second,
-		HandshakeTimeout:  5 * time.Second,
-		MaxConnsPerClient: 100,
-		KVMaxValueSize:    512 << 10,
-		TxnMaxReqLen:      512 << 10,
+		RPCHoldTimeout:   7 * time.Second,
+		LeaveDrainTime:   5 * time.Second,
+		DefaultQueryTime: 300 * time.Second,
+		MaxQueryTime:     600 * time.Second,
+		ReconnectTimeout: 72 * time.Hour,
+		TombstoneTTL:     15 * time.Minute,
+		TombstoneStep:    30 * time.Second,
+		ReconcileEvery:   60 * time.Second,
+		Limits: Limits{
+			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
+			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10,
+		},
 		Autopilot: structs.AutopilotConfig{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,
 			MaxTrailingLogs: 250, ServerStabilizationTime: 10 * time.Second,

@@ -31,9 +31,9 @@ func (s *Server) listen() {
 			}
 			continue
 		}
-		if !s.conns.add(conn, s.config.MaxConnsPerClient) {
+		if limit := s.limits.Load().MaxConnsPerClient; !s.conns.add(conn, limit) {
 			s.logger.Warn("too many RPC connections from one client: see limits.rpc_max_conns_per_client",
-				"client", conn.RemoteAddr(), "limit", s.config.MaxConnsPerClient)
+				"client", conn.RemoteAddr(), "limit", limit)
 			conn.Close()
 			continue
 		}
@@ -46,7 +46,7 @@ func (s *Server) listen() {
 
 // serveConn reads the first byte and hands the connection to its protocol.
 func (s *Server) serveConn(conn net.Conn, secure bool) {
-	conn.SetDeadline(time.Now().Add(s.config.HandshakeTimeout))
+	conn.SetDeadline(s.handshakeDeadline())
 	var first [1]byte
 	if _, err := io.ReadFull(conn, first[:]); err != nil {
 		conn.Close() // a port scan, or a load balancer looking whether we are there
@@ -62,7 +62,7 @@ func (s *Server) serveConn(conn net.Conn, secure bool) {
 	}
 	switch first[0] {
 	case wire.ByteRPC:
-		s.serveRPC(conn)
+		s.serveRPC(conn, newBudget())
 	case wire.ByteRaft:
 		s.raftLayer.hand(conn)
 	case wire.ByteYamux:
@@ -92,6 +92,10 @@ func (s *Server) serveTLS(conn net.Conn, secure bool) {
 	s.serveConn(inside, true)
 }
 
+// maxStreams is how many streams one yamux session may have open. Consul's
+// agents open one for each call that waits; the next one then waits as well.
+const maxStreams = 4096
+
 // serveYamux serves RPC on every stream of a yamux session.
 func (s *Server) serveYamux(conn net.Conn) {
 	config := yamux.DefaultConfig()
@@ -102,15 +106,20 @@ func (s *Server) serveYamux(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	defer session.Close()
 	var streams sync.WaitGroup
 	defer streams.Wait()
+	defer session.Close()
+	budget, slots := newBudget(), make(chan struct{}, maxStreams)
 	for {
+		slots <- struct{}{}
 		stream, err := session.Accept()
 		if err != nil {
 			return
 		}
-		streams.Go(func() { s.serveRPC(stream) })
+		streams.Go(func() {
+			s.serveRPC(stream, budget)
+			<-slots
+		})
 	}
 }
 
@@ -125,9 +134,10 @@ func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
 
 // conns are the connections to the RPC port that are open.
 type conns struct {
-	mu   sync.Mutex // guards the fields below
-	open map[net.Conn]string
-	by   map[string]int // by client IP
+	mu     sync.Mutex // guards the fields below
+	open   map[net.Conn]string
+	by     map[string]int // by client IP
+	closed bool
 }
 
 func (c *conns) add(conn net.Conn, limit int) bool {
@@ -137,7 +147,7 @@ func (c *conns) add(conn net.Conn, limit int) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if limit > 0 && c.by[host] >= limit {
+	if c.closed || limit > 0 && c.by[host] >= limit {
 		return false
 	}
 	if c.open == nil {
@@ -164,6 +174,7 @@ func (c *conns) remove(conn net.Conn) {
 func (c *conns) closeAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for conn := range c.open {
 		conn.Close()
 	}

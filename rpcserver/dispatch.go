@@ -46,40 +46,44 @@ func (s *Server) Call(ctx context.Context, name string, args, reply any) error {
 	return m.serve(ctx, s, args, reply)
 }
 
-// unknownMethod says so in the words that Consul's agents look for.
+// unknownMethod says so in the words of net/rpc, which Consul's agents look for.
 func unknownMethod(name string) error {
-	service, _, _ := strings.Cut(name, ".")
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		return structs.Errorf(structs.UnknownMethod, "rpc: service/method request ill-formed: %s", name)
+	}
 	for known := range byName {
-		if strings.HasPrefix(known, service+".") {
+		if strings.HasPrefix(known, name[:dot+1]) {
 			return structs.Errorf(structs.UnknownMethod, "rpc: can't find method %s", name)
 		}
 	}
 	return structs.Errorf(structs.UnknownMethod, "rpc: can't find service %s", name)
 }
 
-// maxInFlight is how many calls one connection may have waiting before we stop
-// reading more from it.
-const maxInFlight = 16384
+// stallTime is how long a peer may take for 64 KiB of a message.
+const stallTime = 30 * time.Second
 
 // maxBody is the largest request body in bytes: what the limits on values let
 // through, and room for the names around it.
 func (s *Server) maxBody() int {
-	return max(s.config.KVMaxValueSize, 2*s.config.TxnMaxReqLen) + 256<<10
+	limits := s.limits.Load()
+	return max(limits.KVMaxValueSize, 2*limits.TxnMaxReqLen) + 256<<10
 }
 
 // serveRPC serves calls on one connection or stream until it ends. Calls run
 // side by side and are answered as they finish: net/rpc clients tell replies
 // apart by Seq.
-func (s *Server) serveRPC(conn net.Conn) {
+func (s *Server) serveRPC(conn net.Conn, budget *budget) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	c := &rpcConn{
-		Conn:    wire.NewConn(conn, wire.Limits{MaxBody: s.maxBody(), Stall: 30 * time.Second}),
+		Conn:    wire.NewConn(conn, wire.Limits{MaxBody: s.maxBody(), Stall: stallTime}),
 		server:  s,
-		slots:   make(chan struct{}, maxInFlight),
+		waiting: ctx,
+		budget:  budget,
 		running: map[uint64]context.CancelFunc{},
 	}
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
-	err := c.read(ctx)
+	err := c.read()
 	cancel() // wakes the reads that wait; they answer with what they have
 	c.calls.Wait()
 	stop()
@@ -92,21 +96,23 @@ func (s *Server) serveRPC(conn net.Conn) {
 
 type rpcConn struct {
 	*wire.Conn
-	server *Server
-	calls  sync.WaitGroup
-	slots  chan struct{}
+	server  *Server
+	waiting context.Context // of reads that wait; ends when the peer sends no more
+	budget  *budget
+	calls   sync.WaitGroup
 
 	mu      sync.Mutex // guards running
 	running map[uint64]context.CancelFunc
 }
 
 // read starts a call for each request that comes in, until there are no more.
-func (c *rpcConn) read(ctx context.Context) error {
+func (c *rpcConn) read() error {
+	var header wire.Request
 	for {
-		var header wire.Request
 		if err := c.ReadHeader(&header); err != nil {
 			return c.lost(err)
 		}
+		c.SetMaxBody(c.server.maxBody())
 		body, err := c.ReadBody()
 		if structs.IsCode(err, structs.TooLarge) {
 			c.answer(&header, structs.Errorf(structs.TooLarge,
@@ -130,21 +136,18 @@ func (c *rpcConn) read(ctx context.Context) error {
 			c.answer(&header, err, nil)
 			continue
 		}
-		c.slots <- struct{}{}
-		c.start(ctx, m, header, args)
+		c.start(m, header, args, len(body))
 	}
 }
 
-// start runs one call beside the others. Only a call that may wait needs to be
-// found again by a cancel.
-func (c *rpcConn) start(ctx context.Context, m *method, header wire.Request, args any) {
-	cancel := func() {}
-	waits := mayWait(args)
-	if waits {
-		ctx, cancel = context.WithCancel(ctx)
-		c.mu.Lock()
-		c.running[header.Seq] = cancel
-		c.mu.Unlock()
+// start runs one call beside the others, once there is room for it. A call
+// that does not wait is carried through even if its caller hangs up; one that
+// waits can be found by a cancel.
+func (c *rpcConn) start(m *method, header wire.Request, args any, size int) {
+	c.budget.take(size)
+	ctx, done := c.server.ctx, func() {}
+	if mayWait(args) {
+		ctx, done = c.cancellable(header.Seq)
 	}
 	if header.Forwarded {
 		ctx = context.WithValue(ctx, forwardedKey{}, true)
@@ -152,15 +155,23 @@ func (c *rpcConn) start(ctx context.Context, m *method, header wire.Request, arg
 	c.calls.Go(func() {
 		reply := m.newReply()
 		err := c.server.guarded(ctx, m, args, reply)
-		cancel()
 		c.answer(&header, err, reply)
-		if waits {
-			c.mu.Lock()
-			delete(c.running, header.Seq)
-			c.mu.Unlock()
-		}
-		<-c.slots
+		done()
+		c.budget.give(size)
 	})
+}
+
+func (c *rpcConn) cancellable(seq uint64) (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancel(c.waiting)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[seq] = cancel
+	return ctx, func() {
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.running, seq)
+	}
 }
 
 // guarded turns a panic in a method into an error for its caller alone.
@@ -194,16 +205,17 @@ func (c *rpcConn) cancel(body []byte) {
 // answer writes the reply, or the error and an empty body.
 func (c *rpcConn) answer(request *wire.Request, err error, reply any) {
 	header := wire.Response{Seq: request.Seq, ServiceMethod: request.ServiceMethod}
-	if err != nil {
-		header.Error, header.Code = err.Error(), structs.CodeOf(err)
-		if header.Error == "" {
-			header.Error = "unknown error"
+	if err == nil {
+		if err = c.Write(&header, reply); !errors.Is(err, wire.ErrEncode) {
+			return // written, or nobody is there any more
 		}
-		reply = &wire.Empty{}
+		c.server.logger.Error("reply to RPC: please report it", "method", request.ServiceMethod, "error", err)
 	}
-	if err := c.Write(&header, reply); err != nil && c.server.ctx.Err() == nil {
-		c.server.logger.Debug("cannot answer RPC", "method", request.ServiceMethod, "to", c.RemoteAddr(), "error", err)
+	header.Error, header.Code = err.Error(), structs.CodeOf(err)
+	if header.Error == "" {
+		header.Error = "unknown error"
 	}
+	c.Write(&header, &wire.Empty{})
 }
 
 // lost logs why a connection ended, if it is worth a line.

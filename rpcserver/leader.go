@@ -65,7 +65,9 @@ func (s *Server) lead(ctx context.Context) {
 		return err
 	}
 	if establish() != nil && ctx.Err() == nil {
-		s.raft.LeadershipTransfer() // somebody else may be able to
+		if err := s.raft.LeadershipTransfer().Error(); err != nil { // somebody else may be able to
+			s.logger.Warn("could not hand over leadership", "error", err)
+		}
 	}
 	every := time.NewTicker(s.config.ReconcileEvery)
 	defer every.Stop()

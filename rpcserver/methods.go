@@ -104,6 +104,8 @@ func newMethod[Q, R any](name string, serve func(context.Context, *Server, *Q, *
 		newArgs:  func() any { return new(Q) },
 		newReply: func() any { return new(R) },
 		serve: func(ctx context.Context, s *Server, args, reply any) error {
+			s.inFlight.Add(1)
+			defer s.inFlight.Add(-1)
 			return serve(ctx, s, args.(*Q), reply.(*R))
 		},
 	}

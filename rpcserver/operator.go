@@ -138,6 +138,9 @@ func transferLeader(s *Server, q *structs.RaftPeerRequest, reply *structs.Leader
 	if err != nil {
 		return structs.Errorf(structs.NotFound, "Could not find address for server id %s", q.ID)
 	}
+	if server.Suffrage != raft.Voter {
+		return structs.Errorf(structs.Conflict, "server %s does not vote, so it cannot lead", server.ID)
+	}
 	if err := s.raft.LeadershipTransferToServer(server.ID, server.Address).Error(); err != nil {
 		return structs.Errorf(structs.Conflict, "%v", err)
 	}

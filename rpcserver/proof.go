@@ -14,11 +14,19 @@ type proofs struct {
 	mu      sync.Mutex // guards the fields below
 	next    *proof     // not begun
 	running bool
+	made    uint64 // proofs begun so far
 }
 
 type proof struct {
 	done chan struct{}
 	err  error
+}
+
+// Proofs is how many proofs of leadership this server has asked for.
+func (s *Server) Proofs() uint64 {
+	s.proofs.mu.Lock()
+	defer s.proofs.mu.Unlock()
+	return s.proofs.made
 }
 
 // proveLeadership returns nil if this server was the leader, with all that was
@@ -54,10 +62,11 @@ func (s *Server) prove() {
 			s.proofs.mu.Unlock()
 			return
 		}
+		s.proofs.made++
 		s.proofs.mu.Unlock()
 		if err := s.raft.VerifyLeader().Error(); err != nil {
 			p.err = structs.ErrNoLeader // not any more, so it can be found elsewhere
-		} else if !s.ready() {
+		} else if !s.ready() || s.handingOver.Load() > 0 {
 			p.err = structs.ErrNotReady
 		}
 		close(p.done)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync"
 	"time"
 
 	raftchunking "github.com/hashicorp/go-raftchunking"
@@ -81,7 +82,8 @@ func (s *Server) startRaft() error {
 			}
 		}
 	}
-	if s.raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, s.raftTrans); err != nil {
+	s.raft.server = s
+	if s.raft.Raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, s.raftTrans); err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	s.watchLeader()
@@ -158,13 +160,29 @@ type raftLayer struct {
 	done   <-chan struct{}
 }
 
-// hand passes on a connection whose first byte said raft.
+// hand passes on a connection whose first byte said raft, and returns when raft
+// has closed it.
 func (l *raftLayer) hand(conn net.Conn) {
+	lent := &lentConn{Conn: conn, closed: make(chan struct{})}
 	select {
-	case l.conns <- conn:
+	case l.conns <- lent:
+		<-lent.closed
 	case <-l.done:
 		conn.Close()
 	}
+}
+
+// lentConn says when it has been closed.
+type lentConn struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Close closes the connection.
+func (c *lentConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // Accept waits for the next connection for raft.

@@ -34,15 +34,22 @@ func (s *Server) route(ctx context.Context, c call) error {
 	}
 	var deadline time.Time
 	forwarded := ctx.Value(forwardedKey{}) != nil
+	defer c.keepWait()()
+	until := time.Now().Add(s.waitTime(c.read))
 	for pause := s.config.RPCHoldTimeout / 64; ; pause *= 2 {
+		began := time.Now()
 		err := s.atLeader(ctx, c, forwarded)
+		if errors.Is(err, errLeaderMoved) {
+			err, deadline = structs.ErrNoLeader, time.Time{} // it was in good hands until now
+		}
 		if err == nil || !c.mayTryAgain(err) || forwarded && !s.isRaftLeader() {
 			return err
 		}
 		now := time.Now()
-		if deadline.IsZero() {
+		if waited := now.Sub(began) > s.config.RPCHoldTimeout && now.Before(until); waited || deadline.IsZero() {
 			deadline = now.Add(s.config.RPCHoldTimeout)
 		}
+		c.waitUntil(until)
 		pause = min(pause, s.config.RPCHoldTimeout/8)
 		wait := pause + rand.N(pause)
 		if now.Add(wait).After(deadline) {
@@ -70,6 +77,7 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 		}
 		return c.here(ctx)
 	}
+	tenure := s.leader.next()
 	addr := s.leaderAddr()
 	if addr == "" || forwarded {
 		return structs.ErrNoLeader
@@ -87,13 +95,41 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 		}
 		return err
 	}
-	timed, cancel := context.WithTimeout(ctx, s.waitTime(c.read)+s.config.RPCHoldTimeout+forwardGrace)
+	wait := s.waitTime(c.read)
+	timed, cancel := context.WithTimeout(ctx, wait+wait/16+s.config.RPCHoldTimeout+forwardGrace)
 	defer cancel()
+	stop := context.AfterFunc(tenure, cancel)
+	defer stop()
 	err = conn.CallLeader(timed, c.method, c.request, c.reply)
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, context.DeadlineExceeded):
 		return structs.Errorf(structs.Unreachable, "the leader did not answer in time")
+	case errors.Is(err, context.Canceled):
+		return errLeaderMoved
 	}
 	return err
+}
+
+// errLeaderMoved says that a read was given up at a leader that no longer is
+// one for us: it may be behind a broken wire, and its successor knows better.
+var errLeaderMoved = errors.New("the leader has changed")
+
+// keepWait returns a function that undoes waitUntil.
+func (c *call) keepWait() func() {
+	if c.read == nil {
+		return func() {}
+	}
+	asked := c.read.MaxQueryTime
+	return func() { c.read.MaxQueryTime = asked }
+}
+
+// waitUntil lets the next attempt of a blocking read wait only for what is
+// left of its time.
+func (c *call) waitUntil(until time.Time) {
+	if c.read != nil && c.read.MinQueryIndex > 0 {
+		c.read.MaxQueryTime = max(time.Until(until), time.Millisecond)
+	}
 }
 
 // forwardGrace is how much longer than the leader's own patience we wait for it.

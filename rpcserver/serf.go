@@ -153,7 +153,11 @@ func (g mergeGuard) NotifyMerge(others []*serf.Member) error {
 		if dc := m.Tags["dc"]; dc != g.s.config.Datacenter {
 			return fmt.Errorf("member %s is of datacenter %q, not %q", m.Name, dc, g.s.config.Datacenter)
 		}
-		if m.Tags["id"] == g.s.config.NodeID && m.Name != g.s.config.NodeName && m.Status == serf.StatusAlive {
+		sameName, sameID := m.Name == g.s.config.NodeName, m.Tags["id"] == g.s.config.NodeID
+		if sameName && !sameID && m.Status == serf.StatusAlive {
+			return fmt.Errorf("another server at %s is called %s as well: give each its own name with -node or node_name", m.Addr, m.Name)
+		}
+		if sameID && !sameName && m.Status == serf.StatusAlive {
 			return fmt.Errorf("member %s has our node id %s: was a data directory copied?", m.Name, g.s.config.NodeID)
 		}
 	}

@@ -25,7 +25,8 @@ import (
 
 // Server is one running server.
 type Server struct {
-	config Config
+	config Config // its Limits are those it started with
+	limits atomic.Pointer[Limits]
 	logger hclog.Logger
 	addr   string // host:port that others reach our RPC port at
 
@@ -38,7 +39,7 @@ type Server struct {
 	pool     *client.Pool
 
 	fsm       *fsm.FSM
-	raft      *raft.Raft
+	raft      handover // Raft is nil until it runs
 	raftLayer *raftLayer
 	raftTrans *raft.NetworkTransport
 	logs      logStore
@@ -56,6 +57,9 @@ type Server struct {
 	reassert  chan chan error
 	proofs    proofs
 	leaving   atomic.Bool
+
+	handingOver atomic.Int32 // transfers of leadership under way
+	inFlight    atomic.Int64 // methods at work or waiting
 
 	shutdown sync.Once
 	stopped  chan struct{}
@@ -87,7 +91,8 @@ func New(config Config) (*Server, error) {
 		stopped:   make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.pool = client.NewPool(s.dial, 10*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
+	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
+	s.SetLimits(config.Limits)
 	s.expecting.Store(int64(config.BootstrapExpect))
 	if err := s.start(); err != nil {
 		s.stop()
@@ -133,21 +138,28 @@ func (s *Server) start() error {
 func (s *Server) Addr() string { return s.addr }
 
 // Config returns the configuration that the server runs with.
-func (s *Server) Config() Config { return s.config }
+func (s *Server) Config() Config {
+	config := s.config
+	config.Limits = *s.limits.Load()
+	return config
+}
 
 // FSM returns the state machine. It is there for tools and tests that look at
 // the state as a whole; requests go through Call.
 func (s *Server) FSM() *fsm.FSM { return s.fsm }
 
 // Raft returns the raft node, for statistics and tests.
-func (s *Server) Raft() *raft.Raft { return s.raft }
+func (s *Server) Raft() *raft.Raft { return s.raft.Raft }
 
 // IsLeader reports whether this server leads and is ready to serve.
 func (s *Server) IsLeader() bool { return s.ready() }
 
 // leaderChanged returns a channel that closes when who leads, or whether we are
 // ready to, has changed.
-func (s *Server) leaderChanged() <-chan struct{} { return s.leader.wait() }
+func (s *Server) leaderChanged() <-chan struct{} { return s.leader.next().Done() }
+
+// InFlight is how many methods are at work or wait, for clients and for other servers.
+func (s *Server) InFlight() int { return int(s.inFlight.Load()) }
 
 // Done closes when the server has stopped.
 func (s *Server) Done() <-chan struct{} { return s.stopped }
@@ -188,7 +200,7 @@ func (s *Server) stop() error {
 	if s.listener != nil {
 		s.listener.Close()
 	}
-	if s.raft != nil {
+	if s.raft.Raft != nil {
 		errs = append(errs, s.raft.Shutdown().Error())
 	}
 	if s.raftTrans != nil {
@@ -206,25 +218,27 @@ func (s *Server) stop() error {
 
 // signal wakes any number of goroutines at once. The zero value is ready.
 type signal struct {
-	mu sync.Mutex
-	ch chan struct{}
+	mu     sync.Mutex // guards the fields below
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
-func (s *signal) wait() <-chan struct{} {
+// next returns a context that ends with the next fire.
+func (s *signal) next() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancel(context.Background())
 	}
-	return s.ch
+	return s.ctx
 }
 
 func (s *signal) fire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
+	if s.ctx != nil {
+		s.cancel()
+		s.ctx, s.cancel = nil, nil
 	}
 }
 
@@ -246,9 +260,10 @@ func (s *Server) Stats() map[string]map[string]string {
 
 // checkSize refuses a value that is over the limit.
 func (s *Server) checkSize(what string, size int) error {
-	if size <= s.config.KVMaxValueSize {
+	limit := s.limits.Load().KVMaxValueSize
+	if size <= limit {
 		return nil
 	}
 	return structs.Errorf(structs.TooLarge, "%s is too large (%d > %d bytes): raise limits.kv_max_value_size",
-		what, size, s.config.KVMaxValueSize)
+		what, size, limit)
 }

@@ -168,11 +168,12 @@ func snapshotExchange(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) (
 	if err != nil {
 		return meta, nil, err
 	}
-	if _, err := conn.Write(hello); err != nil {
+	idle := &idleConn{Conn: conn}
+	if _, err := idle.Write(hello); err != nil {
 		return meta, nil, structs.Errorf(structs.Unreachable, "snapshot request: %v", err)
 	}
 	if in != nil {
-		if _, err := io.Copy(conn, in); err != nil {
+		if _, err := io.Copy(idle, in); err != nil {
 			return meta, nil, fmt.Errorf("send snapshot: %w", err)
 		}
 	}
@@ -181,8 +182,8 @@ func snapshotExchange(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) (
 			return meta, nil, fmt.Errorf("send snapshot: %w", err)
 		}
 	}
-	buffered := bufio.NewReader(conn)
-	value, err := structs.ReadValue(buffered, nil, 64<<10)
+	buffered := bufio.NewReader(idle)
+	value, err := structs.ReadValue(buffered, nil, 64<<10) // taking a snapshot has no limit of time
 	if err != nil {
 		return meta, nil, structs.Errorf(structs.Unclear, "the server hung up before it answered: %v", err)
 	}
@@ -193,6 +194,7 @@ func snapshotExchange(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) (
 	if reply.Error != "" {
 		return meta, nil, &structs.Error{Code: reply.Code, Text: reply.Error}
 	}
+	idle.reads = true
 	return reply.QueryMeta, buffered, nil
 }
 
@@ -201,8 +203,9 @@ func (s *Server) serveSnapshot(conn net.Conn) {
 	defer conn.Close()
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	defer stop()
-	conn.SetReadDeadline(time.Now().Add(s.config.HandshakeTimeout))
-	buffered := bufio.NewReader(conn)
+	conn.SetReadDeadline(s.handshakeDeadline())
+	idle := &idleConn{Conn: conn}
+	buffered := bufio.NewReader(idle)
 	value, err := structs.ReadValue(buffered, nil, 64<<10)
 	var q structs.SnapshotRequest
 	if err == nil {
@@ -212,13 +215,13 @@ func (s *Server) serveSnapshot(conn net.Conn) {
 		s.logger.Warn("bad snapshot request", "from", conn.RemoteAddr(), "error", err)
 		return
 	}
-	conn.SetReadDeadline(time.Time{})
-	if err := s.answerSnapshot(conn, &q, &idleReader{conn: conn, r: buffered}); err != nil {
+	idle.reads = true
+	if err := s.answerSnapshot(idle, &q, buffered); err != nil {
 		s.logger.Warn("snapshot connection failed", "from", conn.RemoteAddr(), "error", err)
 	}
 }
 
-func (s *Server) answerSnapshot(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) error {
+func (s *Server) answerSnapshot(conn io.Writer, q *structs.SnapshotRequest, in io.Reader) error {
 	var out io.ReadCloser
 	var meta structs.QueryMeta
 	var err error
@@ -254,14 +257,23 @@ func (s *Server) answerSnapshot(conn net.Conn, q *structs.SnapshotRequest, in io
 	return err
 }
 
-// idleReader gives up on a peer that sends nothing for a minute.
-type idleReader struct {
-	conn net.Conn
-	r    io.Reader
+// idleConn gives up on a peer that takes nothing for a minute, and, once reads
+// is set, on one that sends nothing for a minute.
+type idleConn struct {
+	net.Conn
+	reads bool
 }
 
 // Read reads from the connection.
-func (i *idleReader) Read(p []byte) (int, error) {
-	i.conn.SetReadDeadline(time.Now().Add(time.Minute))
-	return i.r.Read(p)
+func (c *idleConn) Read(p []byte) (int, error) {
+	if c.reads {
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+	}
+	return c.Conn.Read(p)
+}
+
+// Write writes to the connection.
+func (c *idleConn) Write(p []byte) (int, error) {
+	c.SetWriteDeadline(time.Now().Add(time.Minute))
+	return c.Conn.Write(p)
 }

@@ -75,7 +75,7 @@ func NewProcess(t testing.TB, args ...string) *Process {
 // Start starts the server.
 func (p *Process) Start() {
 	p.t.Helper()
-	args := append([]string{"agent", "-server", "-bind=127.0.0.1", "-data-dir=" + p.Dir,
+	args := append([]string{"agent", "-server", "-bind=127.0.0.1", "-data-dir=" + p.Dir, fmt.Sprintf("-node=server-%d", p.RPC),
 		fmt.Sprintf("-server-port=%d", p.RPC), fmt.Sprintf("-serf-lan-port=%d", p.Serf), fmt.Sprintf("-http-port=%d", p.HTTP)}, p.args...)
 	p.cmd = exec.Command(Binary(p.t), args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out

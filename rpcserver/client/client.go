@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/rpc"
@@ -102,9 +103,10 @@ func StartTLS(ctx context.Context, conn net.Conn, addr string, config *tls.Confi
 	return secure, nil
 }
 
-// Read calls a method that changes nothing. If a server cannot be reached, or
-// has no leader, the next one is tried until the time-out. wait is how long the
-// method itself may wait on top of that.
+// Read calls a method that changes nothing. If a server cannot be reached, has
+// no leader or does not answer within a third of the time-out, the next one is
+// tried, until the time-out. wait is how long the method itself may wait on top
+// of that.
 func (c *Client) Read(ctx context.Context, method string, args, reply any, wait time.Duration) error {
 	return c.try(ctx, method, args, reply, wait, true)
 }
@@ -116,60 +118,99 @@ func (c *Client) Write(ctx context.Context, method string, args, reply any) erro
 }
 
 func (c *Client) try(ctx context.Context, method string, args, reply any, wait time.Duration, harmless bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout+wait, nil)
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout+wait)
 	defer cancel()
 	var last error
+	var trouble time.Time // since when it has not gone well; a long wait before that was fine
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		for range c.config.Servers {
+			begun := time.Now()
 			at := c.next.Load()
 			addr := c.config.Servers[int(at)%len(c.config.Servers)]
-			conn, err := c.pool.Get(ctx, addr)
-			if err == nil {
-				err = conn.Call(ctx, method, args, reply)
+			err := c.attempt(ctx, addr, method, args, reply, wait, harmless)
+			if err == nil || !notHere(err) {
+				return err
 			}
-			if err == nil || !again(err, harmless) {
-				return c.explain(ctx, err, last, harmless)
+			if !errors.Is(ctx.Err(), context.Canceled) { // then it is not the server's fault
+				c.next.CompareAndSwap(at, at+1)
+			}
+			if trouble.IsZero() || time.Since(begun) > c.config.Timeout {
+				trouble = time.Now()
+			}
+			if ctx.Err() != nil || time.Since(trouble) > c.config.Timeout {
+				return gaveUp(ctx, err, last)
+			}
+			if structs.IsCode(err, structs.Unclear) && !harmless {
+				return err
 			}
 			last = err
-			c.next.CompareAndSwap(at, at+1)
 		}
 		select {
 		case <-ctx.Done():
-			return c.explain(ctx, ctx.Err(), last, harmless)
+			return gaveUp(ctx, last, nil)
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 	}
 }
 
-// again reports whether a call may be tried once more.
-func again(err error, harmless bool) bool {
-	e := (*structs.Error)(nil)
-	if !errors.As(err, &e) {
-		return false
+// attempt makes the call on one server. One that hangs must not use up all the
+// time of a read: if there are others, they get theirs.
+func (c *Client) attempt(ctx context.Context, addr, method string, args, reply any, wait time.Duration, harmless bool) error {
+	conn, err := c.pool.Get(ctx, addr)
+	if err != nil {
+		return unreachable(addr, err)
 	}
-	switch e.Code {
-	case structs.Unreachable, structs.NoLeader, structs.NotReady, structs.Leaving, structs.Resubmit, structs.Busy:
+	patience := c.config.Timeout + wait
+	if harmless && len(c.config.Servers) > 1 {
+		patience = c.config.Timeout/3 + wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = conn.Call(ctx, method, args, reply)
+	if err == nil || !errors.Is(err, ctx.Err()) {
+		return err
+	}
+	if harmless {
+		return structs.Errorf(structs.Unreachable, "server %s did not answer (%v)", addr, err)
+	}
+	return structs.Errorf(structs.Unclear, "server %s did not answer (%v): the request may or may not have been carried out", addr, err)
+}
+
+// notHere reports whether the trouble is with the server that was asked, so
+// that another one may do better.
+func notHere(err error) bool {
+	switch structs.CodeOf(err) {
+	case structs.Unreachable, structs.NoLeader, structs.NotReady, structs.Leaving, structs.Resubmit, structs.Busy, structs.Unclear:
 		return true
-	case structs.Unclear:
-		return harmless
 	}
 	return false
 }
 
-// explain makes the end of our own time-out an error that says what came
-// before it. A write that was on its way then has an unclear outcome.
-func (c *Client) explain(ctx context.Context, err, last error, harmless bool) error {
-	if err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
-		return err
-	}
-	switch {
-	case last != nil:
-		return structs.Errorf(structs.CodeOf(last), "gave up: %v (before that: %v)", err, last)
-	case harmless:
-		return err
-	}
-	return structs.Errorf(structs.Unclear, "gave up waiting (%v): the request may or may not have been carried out", err)
+// stopped is the error of a call whose time ended. It is also the context's.
+type stopped struct {
+	coded *structs.Error
+	cause error
 }
+
+func gaveUp(ctx context.Context, err, before error) error {
+	code, text := structs.CodeOf(err), err.Error()
+	if before != nil {
+		if text = fmt.Sprintf("%v (before that: %v)", err, before); code != structs.Unclear {
+			code = structs.CodeOf(before)
+		}
+	}
+	cause := ctx.Err()
+	if cause == nil {
+		cause = context.DeadlineExceeded // ours
+	}
+	return &stopped{&structs.Error{Code: code, Text: "gave up: " + text}, cause}
+}
+
+// Error says what happened last.
+func (s *stopped) Error() string { return s.coded.Text }
+
+// Unwrap gives the code and the context's error.
+func (s *stopped) Unwrap() []error { return []error{s.coded, s.cause} }
 
 // Close closes all connections.
 func (c *Client) Close() error {
@@ -189,5 +230,16 @@ func DialPlain(addr string) (*rpc.Client, error) {
 		conn.Close()
 		return nil, unreachable(addr, err)
 	}
-	return rpc.NewClientWithCodec(msgpackrpc.NewCodecFromHandle(true, true, conn, structs.Handle)), nil
+	codec := msgpackrpc.NewCodecFromHandle(true, true, conn, structs.Handle)
+	return rpc.NewClientWithCodec(plainCodec{codec, conn}), nil
 }
+
+// plainCodec closes by closing the connection: the codec's own Close, in
+// v2.0.0, races with its reader.
+type plainCodec struct {
+	*msgpackrpc.MsgpackCodec
+	conn net.Conn
+}
+
+// Close closes the connection.
+func (c plainCodec) Close() error { return c.conn.Close() }

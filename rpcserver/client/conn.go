@@ -2,19 +2,29 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"praetor/rpcserver/wire"
 	"praetor/structs"
 )
 
+// heartbeat is how long a server may be silent before it is asked whether it
+// lives, and how long it then has to say so. TCP itself takes minutes to notice
+// that a peer has gone without a word.
+const heartbeat = 5 * time.Second
+
 // Conn is one connection to one server. It carries any number of calls at once.
 type Conn struct {
-	wire *wire.Conn
-	peer string
-	busy atomic.Int64
+	wire  *wire.Conn
+	peer  string
+	busy  atomic.Int64
+	ended chan struct{} // closes when there is nothing more to read
+	tasks sync.WaitGroup
 
 	mu    sync.Mutex // guards the fields below
 	seq   uint64
@@ -35,8 +45,14 @@ func NewConn(conn net.Conn, limits wire.Limits) (*Conn, error) {
 		conn.Close()
 		return nil, unreachable(conn.RemoteAddr().String(), err)
 	}
-	c := &Conn{wire: wire.NewConn(conn, limits), peer: conn.RemoteAddr().String(), calls: map[uint64]*call{}}
-	go c.read()
+	c := &Conn{
+		wire:  wire.NewConn(conn, limits),
+		peer:  conn.RemoteAddr().String(),
+		ended: make(chan struct{}),
+		calls: map[uint64]*call{},
+	}
+	c.tasks.Go(c.read)
+	c.tasks.Go(c.watch)
 	return c, nil
 }
 
@@ -72,7 +88,14 @@ func (c *Conn) call(ctx context.Context, header wire.Request, args, reply any) e
 	c.calls[header.Seq] = waiting
 	c.mu.Unlock()
 
-	if err := c.wire.Write(&header, args); err != nil {
+	switch err := c.wire.Write(&header, args); {
+	case errors.Is(err, wire.ErrEncode):
+		c.take(header.Seq)
+		return err
+	case errors.Is(err, wire.ErrClosed):
+		c.take(header.Seq)
+		return unreachable(c.peer, err)
+	case err != nil:
 		c.fail(err)
 	}
 	select {
@@ -80,42 +103,73 @@ func (c *Conn) call(ctx context.Context, header wire.Request, args, reply any) e
 		return err
 	case <-ctx.Done():
 	}
-	c.mu.Lock()
-	_, unanswered := c.calls[header.Seq]
-	delete(c.calls, header.Seq)
-	c.mu.Unlock()
-	if !unanswered {
+	if c.take(header.Seq) == nil {
 		return <-waiting.done // the reply is being decoded, or was
 	}
-	_ = c.wire.Write(&wire.Request{ServiceMethod: wire.MethodCancel}, header.Seq)
+	c.wire.Write(&wire.Request{ServiceMethod: wire.MethodCancel}, header.Seq)
 	return ctx.Err()
+}
+
+// take returns the call with that seq, nil if there is none, and forgets it.
+func (c *Conn) take(seq uint64) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waiting := c.calls[seq]
+	delete(c.calls, seq)
+	return waiting
 }
 
 // read hands replies to those who wait for them.
 func (c *Conn) read() {
+	defer close(c.ended)
+	var header wire.Response
 	for {
-		var header wire.Response
 		if err := c.wire.ReadHeader(&header); err != nil {
 			c.fail(err)
 			return
 		}
 		body, err := c.wire.ReadBody()
-		if err != nil {
-			c.fail(err)
-			return
+		waiting := c.take(header.Seq)
+		if waiting == nil {
+			waiting = &call{done: make(chan error, 1)} // its caller has gone
 		}
-		c.mu.Lock()
-		waiting := c.calls[header.Seq]
-		delete(c.calls, header.Seq)
-		c.mu.Unlock()
 		switch {
-		case waiting == nil: // its caller has gone
+		case structs.IsCode(err, structs.TooLarge):
+			waiting.done <- structs.Errorf(structs.TooLarge,
+				"reply of server %s is too large for this client (%v): raise Config.MaxReply", c.peer, err)
+		case err != nil:
+			waiting.done <- c.unclear(err)
 		case header.Error != "":
 			waiting.done <- &structs.Error{Code: header.Code, Text: header.Error}
 		case waiting.reply == nil:
 			waiting.done <- nil
 		default:
 			waiting.done <- structs.DecodeValue(body, waiting.reply)
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// watch ends the conversation when the server is gone without a word.
+func (c *Conn) watch() {
+	var asked time.Time // zero: not since it last spoke
+	for {
+		select {
+		case <-c.ended:
+			return
+		case <-time.After(heartbeat):
+		}
+		switch silence := c.wire.Silence(); {
+		case silence < heartbeat:
+			asked = time.Time{}
+		case asked.IsZero(), silence <= time.Since(asked): // an answer came, and nothing after it
+			asked = time.Now()
+			c.wire.Write(&wire.Request{ServiceMethod: wire.MethodPing}, &wire.Empty{}) // Seq 0 is nobody's
+		default:
+			c.fail(fmt.Errorf("no sign of life for %s", silence.Round(time.Second)))
 		}
 	}
 }
@@ -131,9 +185,13 @@ func (c *Conn) fail(err error) {
 	c.err = err
 	for seq, waiting := range c.calls {
 		delete(c.calls, seq)
-		waiting.done <- structs.Errorf(structs.Unclear,
-			"connection to server %s was lost before it answered (%v): the request may or may not have been carried out", c.peer, err)
+		waiting.done <- c.unclear(err)
 	}
+}
+
+func (c *Conn) unclear(err error) error {
+	return structs.Errorf(structs.Unclear,
+		"connection to server %s was lost before it answered (%v): the request may or may not have been carried out", c.peer, err)
 }
 
 // Err returns why the conversation ended, nil while it goes on.
@@ -149,5 +207,6 @@ func (c *Conn) Busy() int { return int(c.busy.Load()) }
 // Close ends the conversation. Calls that wait get an error with code Unclear.
 func (c *Conn) Close() error {
 	c.fail(net.ErrClosed)
+	c.tasks.Wait()
 	return nil
 }

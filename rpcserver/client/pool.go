@@ -22,6 +22,10 @@ type Pool struct {
 	timeout time.Duration
 	limits  wire.Limits
 
+	ctx    context.Context // of dials; ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // dials
+
 	mu     sync.Mutex // guards the fields below
 	conns  map[string][]*Conn
 	dials  map[string]*dialing
@@ -36,7 +40,9 @@ type dialing struct {
 
 // NewPool returns a pool that dials with dial, giving it timeout to connect.
 func NewPool(dial Dialer, timeout time.Duration, limits wire.Limits) *Pool {
-	return &Pool{dial: dial, timeout: timeout, limits: limits, conns: map[string][]*Conn{}, dials: map[string]*dialing{}}
+	p := &Pool{dial: dial, timeout: timeout, limits: limits, conns: map[string][]*Conn{}, dials: map[string]*dialing{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
 }
 
 // Get returns a connection to the server at addr, dialing one if there is none
@@ -56,7 +62,7 @@ func (p *Pool) Get(ctx context.Context, addr string) (*Conn, error) {
 	if d == nil {
 		d = &dialing{done: make(chan struct{})}
 		p.dials[addr] = d
-		go p.open(addr, d)
+		p.tasks.Go(func() { p.open(addr, d) })
 	}
 	p.mu.Unlock()
 	select {
@@ -89,7 +95,7 @@ func (p *Pool) idlest(addr string) *Conn {
 
 // open dials for everyone who waits on d.
 func (p *Pool) open(addr string, d *dialing) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
 	defer cancel()
 	conn, err := p.dial(ctx, addr)
 	if err != nil {
@@ -99,14 +105,14 @@ func (p *Pool) open(addr string, d *dialing) {
 	}
 	p.mu.Lock()
 	delete(p.dials, addr)
-	if d.err == nil {
-		if p.closed {
-			d.conn.Close()
-		} else {
-			p.conns[addr] = append(p.conns[addr], d.conn)
-		}
+	unwanted := p.closed && d.err == nil
+	if d.err == nil && !unwanted {
+		p.conns[addr] = append(p.conns[addr], d.conn)
 	}
 	p.mu.Unlock()
+	if unwanted {
+		d.conn.Close()
+	}
 	close(d.done)
 }
 
@@ -121,8 +127,9 @@ func (p *Pool) Forget(addr string) {
 	}
 }
 
-// Close closes every connection.
+// Close closes every connection and waits until nothing of the pool runs.
 func (p *Pool) Close() {
+	p.cancel()
 	p.mu.Lock()
 	p.closed = true
 	all := p.conns
@@ -133,4 +140,5 @@ func (p *Pool) Close() {
 			c.Close()
 		}
 	}
+	p.tasks.Wait()
 }

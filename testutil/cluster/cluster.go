@@ -38,7 +38,8 @@ type Node struct {
 type Option func(i int, c *rpcserver.Config)
 
 // New starts n servers that expect each other, joined through the first, and
-// waits until they have a leader. Everything is shut down when the test ends.
+// waits until they have a leader; with none, it is an empty network. Everything
+// is shut down when the test ends.
 func New(t testing.TB, n int, options ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, Net: vnet.New(1)}
@@ -50,14 +51,31 @@ func New(t testing.TB, n int, options ...Option) *Cluster {
 			c.Nodes[i].Join(c.Nodes[0])
 		}
 	}
-	c.Leader()
+	if n > 0 {
+		c.Leader()
+	}
 	return c
 }
 
 // Add makes one more node, without starting it.
 func (c *Cluster) Add(options ...Option) *Node {
 	c.t.Helper()
-	i := len(c.Nodes)
+	node := c.machine(len(c.Nodes), options)
+	c.Nodes = append(c.Nodes, node)
+	return node
+}
+
+// Stranger makes a node on the same network that is not of the cluster: what it
+// does is not asked for when the cluster's servers are.
+func (c *Cluster) Stranger(ip string, options ...Option) *Node {
+	c.t.Helper()
+	node := c.machine(len(c.Nodes), options)
+	node.IP = ip
+	return node
+}
+
+func (c *Cluster) machine(i int, options []Option) *Node {
+	c.t.Helper()
 	config := rpcserver.DefaultConfig()
 	config.NodeName = fmt.Sprintf("node%d", i)
 	config.NodeID = fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
@@ -67,7 +85,6 @@ func (c *Cluster) Add(options ...Option) *Node {
 		option(i, &config)
 	}
 	node := &Node{Config: config, IP: fmt.Sprintf("10.0.0.%d", i+1), cluster: c}
-	c.Nodes = append(c.Nodes, node)
 	c.t.Cleanup(func() {
 		if node.Server != nil {
 			node.Kill()

@@ -24,7 +24,7 @@ type writers struct {
 }
 
 // pace is how long a writer rests after each write.
-const pace = 10 * time.Millisecond
+const pace = 100 * time.Millisecond
 
 func startWriters(c *cluster.Cluster, n int) *writers {
 	w := &writers{stop: make(chan struct{}), acked: map[string]string{}, last: time.Now()}
@@ -57,6 +57,14 @@ func (w *writers) note(key, value string, err error) {
 	default:
 		w.wrong = append(w.wrong, fmt.Errorf("put %s: %w", key, err))
 	}
+}
+
+// reset forgets what was acknowledged so far, and whatever is still on its way.
+func (w *writers) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.acked)
+	w.last = time.Now()
 }
 
 // finish stops the writers and fails if an acknowledged write is not there. It
@@ -95,9 +103,8 @@ func TestFailoverUnderLoad(t *testing.T) {
 			time.Sleep(time.Second)
 			leader := c.Leader()
 			leader.Crash()
-			time.Sleep(5 * time.Second)
+			time.Sleep(4 * time.Second)
 			leader.Start()
-			time.Sleep(10 * time.Second)
 		}
 		if gap := w.finish(t, c); gap > 15*time.Second {
 			t.Errorf("nothing was written for %v, want less than 15s", gap)

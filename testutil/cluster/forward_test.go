@@ -104,3 +104,27 @@ func TestStaleMeta(t *testing.T) {
 		c.Net.Heal()
 	})
 }
+
+// A client whose server has fallen silent goes to another one, and stays there.
+func TestClientLeavesASilentServer(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		silent := c.Followers()[0]
+		kv := c.Client(append([]*cluster.Node{silent}, others(c, silent)...)...).KV()
+		if err := kv.Put(t.Context(), "k", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		isolate(c, silent)
+		start := time.Now()
+		if _, _, err := kv.Get(t.Context(), "k", nil); err != nil {
+			t.Errorf("the first call: %v", err)
+		}
+		took(t, "giving a server up", start, 0, 9*time.Second)
+		start = time.Now()
+		if _, _, err := kv.Get(t.Context(), "k", nil); err != nil {
+			t.Errorf("the second call: %v", err)
+		}
+		took(t, "the second call", start, 0, 100*time.Millisecond)
+		c.Net.Heal()
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"praetor/structs"
 	"praetor/testutil"
 	"praetor/testutil/cluster"
+	"praetor/testutil/vnet"
 )
 
 // story tells a story about a fresh cluster of n servers in virtual time, and
@@ -144,3 +145,5 @@ func voters(n int) cluster.Option {
 func replicas(from int) cluster.Option {
 	return func(i int, c *rpcserver.Config) { c.ReadReplica = i >= from }
 }
+
+func vnetDelay(d time.Duration) vnet.Link { return vnet.Link{Delay: d} }

@@ -1,0 +1,207 @@
+package agent
+
+import (
+	"iter"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+
+	gometrics "github.com/hashicorp/go-metrics/compat"
+)
+
+// route is one row of the table of contents of the HTTP API: a method, "*" for
+// all of them, and a path. A path that ends in / stands for all below it.
+type route struct {
+	pattern string
+	serve   func(*exchange) error
+}
+
+// routes are looked through in this order where one path is below another.
+var routes = []route{
+	{"GET /v1/kv/", kvGet},
+	{"PUT /v1/kv/", kvPut},
+	{"DELETE /v1/kv/", kvDelete},
+
+	{"GET /v1/status/leader", statusLeader},
+	{"GET /v1/status/peers", statusPeers},
+
+	{"GET /v1/agent/self", agentSelf},
+	{"GET /v1/agent/members", agentMembers},
+	{"GET /v1/agent/version", agentVersion},
+	{"GET /v1/agent/host", agentHost},
+	{"GET /v1/agent/metrics", agentMetrics},
+	{"GET /v1/agent/metrics/stream", agentMetricsStream},
+	{"GET /v1/agent/monitor", agentMonitor},
+	{"PUT /v1/agent/join/", agentJoin},
+	{"PUT /v1/agent/leave", agentLeave},
+	{"PUT /v1/agent/force-leave/", agentForceLeave},
+	{"PUT /v1/agent/reload", agentReload},
+
+	{"GET /v1/operator/raft/configuration", raftConfiguration},
+	{"DELETE /v1/operator/raft/peer", raftRemovePeer},
+	{"PUT /v1/operator/raft/peer", raftAddPeer},
+	{"POST /v1/operator/raft/peer", raftAddPeer},
+	{"PUT /v1/operator/raft/promote", raftPromote},
+	{"POST /v1/operator/raft/promote", raftPromote},
+	{"PUT /v1/operator/raft/demote", raftDemote},
+	{"POST /v1/operator/raft/demote", raftDemote},
+	{"POST /v1/operator/raft/transfer-leader", raftTransferLeader},
+	{"GET /v1/operator/autopilot/configuration", autopilotGet},
+	{"PUT /v1/operator/autopilot/configuration", autopilotSet},
+
+	{"GET /v1/snapshot", snapshotSave},
+	{"PUT /v1/snapshot", snapshotRestore},
+
+	{"* /v1/acl/", aclDisabled},
+	{"* /v1/agent/token/", aclDisabled},
+
+	{"* /v1/config", noMesh},
+	{"* /v1/config/", noMesh},
+	{"* /v1/connect/", noMesh},
+	{"* /v1/agent/connect/", noMesh},
+	{"* /v1/catalog/connect/", noMesh},
+	{"* /v1/health/connect/", noMesh},
+	{"* /v1/health/ingress/", noMesh},
+	{"* /v1/catalog/gateway-services/", noMesh},
+	{"* /v1/discovery-chain/", noMesh},
+	{"* /v1/exported-services", noMesh},
+	{"* /v1/peering/", noPeering},
+	{"* /v1/peerings", noPeering},
+
+	{"* /debug/pprof/", debugPprof},
+}
+
+const kvPath = "/v1/kv/"
+
+// endpoint is one path with everything that can be done there.
+type endpoint struct {
+	path    string
+	methods []endpointMethod
+	allow   []string // value of the Allow header
+}
+
+// endpointMethod is what one method does at an endpoint, and how often it did.
+type endpointMethod struct {
+	name  string
+	serve func(*exchange) error
+	timer
+}
+
+// find returns nil if the endpoint does not have the method.
+func (e *endpoint) find(method string) *endpointMethod {
+	for i := range e.methods {
+		if m := &e.methods[i]; m.name == method || m.name == "*" {
+			return m
+		}
+	}
+	return nil
+}
+
+// router finds the endpoint of a path.
+type router struct {
+	exact    map[string]*endpoint
+	prefixes []*endpoint
+	kvApply  timer
+}
+
+func newRouter() *router {
+	rt := &router{exact: map[string]*endpoint{}}
+	rt.kvApply.names("kvs", "apply")
+	for _, r := range routes {
+		method, path, _ := strings.Cut(r.pattern, " ")
+		e := rt.exact[path]
+		if e == nil {
+			e = &endpoint{path: path}
+			rt.exact[path] = e
+			if strings.HasSuffix(path, "/") {
+				rt.prefixes = append(rt.prefixes, e)
+			}
+		}
+		e.methods = append(e.methods, endpointMethod{name: method, serve: r.serve})
+	}
+	for _, e := range rt.exact {
+		allow := "OPTIONS"
+		for i := range e.methods {
+			m := &e.methods[i]
+			allow += "," + m.name
+			m.names("api", "http")
+			m.labels = []gometrics.Label{{Name: "method", Value: m.name}, {Name: "path", Value: metricPath(e.path)}}
+		}
+		e.allow = []string{allow}
+	}
+	return rt
+}
+
+// metricPath is how Consul spells a path in a label: v1.kv._
+func metricPath(path string) string {
+	if strings.HasSuffix(path, "/") {
+		path += "_"
+	}
+	return strings.ReplaceAll(strings.Trim(path, "/"), "/", ".")
+}
+
+// timers are all that the router and its endpoints measure.
+func (rt *router) timers() iter.Seq[*timer] {
+	return func(yield func(*timer) bool) {
+		if !yield(&rt.kvApply) {
+			return
+		}
+		for _, e := range rt.exact {
+			for i := range e.methods {
+				if !yield(&e.methods[i].timer) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// find returns nil if there is nothing at the path.
+func (rt *router) find(path string) *endpoint {
+	if strings.HasPrefix(path, kvPath) {
+		return rt.prefixes[0]
+	}
+	if e := rt.exact[path]; e != nil {
+		return e
+	}
+	i := slices.IndexFunc(rt.prefixes, func(e *endpoint) bool { return strings.HasPrefix(path, e.path) })
+	if i < 0 {
+		return nil
+	}
+	return rt.prefixes[i]
+}
+
+func aclDisabled(*exchange) error {
+	return &statusError{http.StatusUnauthorized, "ACL support disabled"}
+}
+
+func noMesh(*exchange) error {
+	return notOurs("Praetor has no service mesh: no Connect, no gateways, no intentions and no configuration entries")
+}
+
+func noPeering(*exchange) error {
+	return notOurs("Praetor has no cluster peering")
+}
+
+func notOurs(text string) error { return &statusError{http.StatusNotImplemented, text} }
+
+// debugPprof serves Go's profiles, to those who configured enable_debug.
+func debugPprof(c *exchange) error {
+	if !c.config.EnableDebug {
+		return errNoEndpoint
+	}
+	switch c.rest {
+	case "cmdline":
+		pprof.Cmdline(c.w, c.r)
+	case "profile":
+		pprof.Profile(c.w, c.r)
+	case "symbol":
+		pprof.Symbol(c.w, c.r)
+	case "trace":
+		pprof.Trace(c.w, c.r)
+	default:
+		pprof.Index(c.w, c.r)
+	}
+	return nil
+}

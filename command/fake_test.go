@@ -1,0 +1,150 @@
+package command_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"praetor/structs"
+)
+
+// fake answers the HTTP API as a server would, as far as the scripts go.
+type fake struct {
+	*httptest.Server
+
+	mu       sync.Mutex // guards the fields below
+	index    uint64
+	pairs    map[string]structs.DirEntry
+	log      []string                            // method and URI of each request
+	snapshot []byte                              // what GET /v1/snapshot answers
+	restored []byte                              // what PUT /v1/snapshot got
+	refuse   func(r *http.Request) (int, string) // says no first, if it is set and its code is not 0
+}
+
+func newFake(t *testing.T) *fake {
+	t.Helper()
+	snap, err := os.ReadFile(fixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{index: 10, pairs: map[string]structs.DirEntry{}, snapshot: snap}
+	f.Server = httptest.NewServer(f)
+	t.Cleanup(f.Close)
+	t.Setenv("PRAETOR_HTTP_ADDR", f.URL)
+	return f
+}
+
+// canned are the answers that never change.
+var canned = map[string]string{
+	"GET /v1/agent/self": `{"Config":{"Version":"0.1.0","Datacenter":"dc1","NodeName":"one"},
+		"Stats":{"raft":{"state":"Leader","applied_index":"12"},"consul":{"leader":"true","server":"true"}}}`,
+	"GET /v1/agent/members": `[
+		{"Name":"two","Addr":"10.0.0.2","Port":8301,"Status":4,"Tags":{"role":"consul","dc":"dc1","vsn":"2","build":"0.1.0:praetor"}},
+		{"Name":"one","Addr":"10.0.0.1","Port":8301,"Status":1,"Tags":{"role":"consul","dc":"dc1","vsn":"2","build":"0.1.0:praetor"}}]`,
+	"PUT /v1/agent/join/10.0.0.1": ``, "PUT /v1/agent/leave": ``, "PUT /v1/agent/reload": ``,
+	"PUT /v1/agent/force-leave/two": ``,
+	"GET /v1/agent/monitor":         "2026-01-02T03:04:05.678Z [INFO]  agent: one\n2026-01-02T03:04:05.679Z [WARN]  agent: two\n",
+	"GET /v1/operator/raft/configuration": `{"Index":0,"Servers":[
+		{"ID":"1111","Node":"one","Address":"10.0.0.1:8300","Leader":true,"ProtocolVersion":"3","Voter":true,"LastIndex":72},
+		{"ID":"2222","Node":"two","Address":"10.0.0.2:8300","Leader":false,"ProtocolVersion":"3","Voter":true,"LastIndex":70},
+		{"ID":"3333","Node":"(unknown)","Address":"10.0.0.3:8300","Leader":false,"ProtocolVersion":"3","Voter":false,"LastIndex":0}]}`,
+	"DELETE /v1/operator/raft/peer": ``, "PUT /v1/operator/raft/peer": ``,
+	"PUT /v1/operator/raft/promote": ``, "PUT /v1/operator/raft/demote": ``,
+	"POST /v1/operator/raft/transfer-leader": `{"Success":true}`,
+	"GET /v1/operator/autopilot/configuration": `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,
+		"MinQuorum":0,"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","ModifyIndex":4}`,
+	"PUT /v1/operator/autopilot/configuration": `true`,
+}
+
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log = append(f.log, r.Method+" "+r.RequestURI)
+	if f.refuse != nil {
+		if code, text := f.refuse(r); code != 0 {
+			http.Error(w, text, code)
+			return
+		}
+	}
+	if key, ok := strings.CutPrefix(r.URL.Path, "/v1/kv/"); ok {
+		f.kv(w, r, key, body)
+		return
+	}
+	what := r.Method + " " + r.URL.Path
+	answer, known := canned[what]
+	switch {
+	case what == "GET /v1/snapshot":
+		_, _ = w.Write(f.snapshot)
+	case what == "PUT /v1/snapshot":
+		f.restored = body
+	case known:
+		fmt.Fprint(w, answer)
+	default:
+		http.Error(w, "no such thing: "+what, http.StatusInternalServerError)
+	}
+}
+
+func (f *fake) kv(w http.ResponseWriter, r *http.Request, key string, body []byte) {
+	q := r.URL.Query()
+	old, exists := f.pairs[key]
+	f.index++
+	switch r.Method {
+	case http.MethodPut:
+		flags, _ := strconv.ParseUint(q.Get("flags"), 10, 64)
+		if q.Has("cas") && q.Get("cas") != strconv.FormatUint(old.ModifyIndex, 10) {
+			fmt.Fprint(w, "false")
+			return
+		}
+		e := structs.DirEntry{Key: key, Value: body, Flags: flags, Session: q.Get("acquire")}
+		if e.ModifyIndex, e.CreateIndex = f.index, f.index; exists {
+			e.CreateIndex = old.CreateIndex
+		}
+		f.pairs[key] = e
+		fmt.Fprint(w, "true")
+	case http.MethodDelete:
+		for k, e := range f.pairs {
+			if k == key || q.Has("recurse") && strings.HasPrefix(k, key) {
+				if q.Has("cas") && q.Get("cas") != strconv.FormatUint(e.ModifyIndex, 10) {
+					fmt.Fprint(w, "false")
+					return
+				}
+				delete(f.pairs, k)
+			}
+		}
+		fmt.Fprint(w, "true")
+	case http.MethodGet:
+		var rows []structs.DirEntry
+		var names []string
+		for k, e := range f.pairs {
+			if k == key || (q.Has("recurse") || q.Has("keys")) && strings.HasPrefix(k, key) {
+				rows = append(rows, e)
+				if sep := q.Get("separator"); sep != "" {
+					if head, _, cut := strings.Cut(k[len(key):], sep); cut {
+						k = key + head + sep
+					}
+				}
+				names = append(names, k)
+			}
+		}
+		if len(rows) == 0 {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		slices.SortFunc(rows, func(a, b structs.DirEntry) int { return strings.Compare(a.Key, b.Key) })
+		slices.Sort(names)
+		if q.Has("keys") {
+			_ = json.NewEncoder(w).Encode(slices.Compact(names))
+		} else {
+			_ = json.NewEncoder(w).Encode(rows)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/raft"
+	"github.com/posener/complete"
+
+	"praetor/fsm"
+	"praetor/fsm/archive"
+)
+
+var snapshotHelp = help{`
+A snapshot is the whole state of a cluster in one file, at one point in time. The files are Consul's: each can restore
+the other's.`,
+	[]string{`snapshot save backup.snap`, `snapshot inspect backup.snap`, `snapshot restore backup.snap`},
+}
+
+// readArchive reads an archive to its end, hands its state to use as it comes,
+// and returns its metadata. What is wrong with the archive is told before what
+// is wrong with the state, which may be the consequence.
+func readArchive(r io.Reader, use func(state io.Reader) error) (*raft.SnapshotMeta, error) {
+	state, w := io.Pipe()
+	used := make(chan error, 1)
+	go func() {
+		err := use(state)
+		_, _ = io.Copy(io.Discard, state) // the archive's own checks go on
+		used <- err
+	}()
+	meta, err := archive.Read(r, w)
+	_ = w.CloseWithError(err)
+	if useErr := <-used; err == nil {
+		err = useErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return meta, nil
+}
+
+// verify reads a snapshot as a server does that restores it.
+func verify(r io.Reader) (*raft.SnapshotMeta, error) {
+	return readArchive(r, func(state io.Reader) error {
+		_, err := fsm.Load(state)
+		return err
+	})
+}
+
+func snapshotSave(v *verb) {
+	v.operands = []string{"FILE"}
+	v.complete = complete.PredictFiles("*.snap")
+	v.help = help{`
+Saves the cluster's state to FILE, then reads it back as a restore would. Until that has worked the file is called
+FILE.unverified, and what FILE was before stays. A file that does not pass is kept under that name, to look at.`,
+		[]string{`snapshot save backup.snap`, `snapshot save -append-filename=dc,version backup.snap`, `snapshot save -stale backup.snap    # without a leader`},
+	}
+	appends := v.flags.String("append-filename", "", "Put these into the file's name, before its extension: a comma-separated `list` of version, dc, node and status.")
+	v.run = func(operands []string) error {
+		client, err := v.connection.client()
+		if err != nil {
+			return err
+		}
+		path, err := appendToName(client, operands[0], *appends)
+		if err != nil {
+			return err
+		}
+		if err := v.download(client, path+".unverified"); err != nil {
+			return err
+		}
+		meta, err := v.publish(path+".unverified", path)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(v.stdout, "Saved and verified snapshot to index %d\n", meta.Index)
+		return err
+	}
+}
+
+// download writes a new snapshot to path, durably; nothing stays if it fails.
+func (v *verb) download(client *api.Client, path string) (err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("creating snapshot file: %w", err)
+	}
+	defer func() {
+		if err = errors.Join(err, file.Close()); err != nil {
+			_ = os.Remove(path)
+		}
+	}()
+	body, _, err := client.Snapshot().Save(v.connection.read())
+	if err != nil {
+		return fmt.Errorf("saving snapshot: %w", err)
+	}
+	defer body.Close()
+	m := v.meter("Saving", 0)
+	defer m.clear()
+	if _, err := io.Copy(file, m.reader(body)); err != nil {
+		return fmt.Errorf("saving snapshot: it did not arrive whole: %w", err)
+	}
+	return file.Sync()
+}
+
+// publish verifies the file at temporary and gives it its name.
+func (v *verb) publish(temporary, path string) (*raft.SnapshotMeta, error) {
+	meta, err := v.verifyFile(temporary)
+	if err != nil {
+		return nil, fmt.Errorf("verifying snapshot file, kept as %s: %w", temporary, err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return nil, fmt.Errorf("renaming snapshot file: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("making the new name last: %w", err)
+	}
+	defer dir.Close()
+	_ = dir.Sync() // not every file system can
+	return meta, nil
+}
+
+func (v *verb) verifyFile(path string) (*raft.SnapshotMeta, error) {
+	file, length, err := v.open([]string{"@" + path})
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	m := v.meter("Verifying", length)
+	defer m.clear()
+	return verify(m.reader(file))
+}
+
+// appendToName puts facts about the server before the extension, in the order
+// in which they are listed.
+func appendToName(client *api.Client, path, list string) (string, error) {
+	if list == "" {
+		return path, nil
+	}
+	self, err := client.Agent().Self()
+	if err != nil {
+		return "", fmt.Errorf("querying the server: %w", err)
+	}
+	extension := filepath.Ext(path)
+	name := strings.TrimSuffix(path, extension)
+	for what := range strings.SplitSeq(list, ",") {
+		switch strings.TrimSpace(what) {
+		case "version":
+			name += fmt.Sprintf("-%v", self["Config"]["Version"])
+		case "dc":
+			name += fmt.Sprintf("-%v", self["Config"]["Datacenter"])
+		case "node":
+			name += fmt.Sprintf("-%v", self["Config"]["NodeName"])
+		case "status":
+			status := "follower"
+			if server, _ := self["Stats"]["consul"].(map[string]any); server["leader"] == "true" {
+				status = "leader"
+			}
+			name += "-" + status
+		default:
+			return "", misusef("-append-filename knows version, dc, node and status, not %q", what)
+		}
+	}
+	return name + extension, nil
+}
+
+func snapshotRestore(v *verb) {
+	v.operands = []string{"FILE"}
+	v.complete = complete.PredictFiles("*.snap")
+	v.help = help{`
+Replaces the whole state of the cluster by the one in FILE: what has been written since that snapshot is lost. The file
+is read and checked here first, and again by the server; one that is damaged changes nothing. The servers of the
+cluster stay the same.`,
+		[]string{`snapshot restore backup.snap`, `snapshot restore -http-addr=10.0.0.11:8500 backup.snap`},
+	}
+	v.run = func(operands []string) error {
+		path := operands[0]
+		meta, err := v.verifyFile(path)
+		if err != nil {
+			return fmt.Errorf("checking %s before anything is restored: %w", path, err)
+		}
+		client, err := v.connection.client()
+		if err != nil {
+			return err
+		}
+		file, length, err := v.open([]string{"@" + path})
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		m := v.meter(fmt.Sprintf("Restoring index %d", meta.Index), length)
+		defer m.clear()
+		if err := client.Snapshot().Restore(nil, m.reader(file)); err != nil {
+			return fmt.Errorf("restoring snapshot: %w", err)
+		}
+		m.clear()
+		_, err = fmt.Fprintln(v.stdout, "Restored snapshot")
+		return err
+	}
+}

@@ -1,0 +1,71 @@
+package cluster_test
+
+import (
+	"testing"
+	"time"
+
+	"praetor/testutil/cluster"
+)
+
+// leave takes a node out of the cluster in order.
+func leave(t testing.TB, n *cluster.Node) {
+	t.Helper()
+	if err := n.Leave(); err != nil {
+		t.Errorf("%s leaves: %v", n.Config.NodeName, err)
+	}
+	n.Stop()
+}
+
+func TestFollowerLeavesAndComesBack(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "1")
+		n := c.Followers()[0]
+		start := time.Now()
+		leave(t, n)
+		took(t, "leaving", start, 0, 15*time.Second)
+		if _, there := suffrage(t, c.Leader())[n.Config.NodeID]; there {
+			t.Error("the server that left is still in the raft configuration")
+		}
+		c.Put("k", "2")
+		n.Start()
+		n.Join(c.Leader())
+		awaitSuffrage(t, c, n, true)
+		took(t, "leaving, coming back and voting", start, 0, 90*time.Second)
+		c.Agree()
+		mustGet(t, n, "k", consistent, "2")
+	})
+}
+
+// A leader that leaves hands over first: writers hardly notice.
+func TestLeaderLeavesUnderLoad(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		w := startWriters(c, 8)
+		time.Sleep(2 * time.Second)
+		old := c.Leader()
+		leave(t, old)
+		time.Sleep(2 * time.Second)
+		if gap := w.finish(t, c); gap > time.Second {
+			t.Errorf("nothing was written for %v, want less than a second", gap)
+		}
+		if _, there := suffrage(t, c.Leader())[old.Config.NodeID]; there {
+			t.Error("the server that left is still in the raft configuration")
+		}
+	})
+}
+
+// One after another may leave, down to the last.
+func TestAllButOneLeave(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "1")
+		leave(t, c.Leader())
+		c.Put("k", "2")
+		leave(t, c.Followers()[0])
+		c.Put("k", "3")
+		if got := c.Get("k"); got != "3" {
+			t.Errorf("got %q, want 3", got)
+		}
+	})
+}

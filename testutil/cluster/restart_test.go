@@ -1,0 +1,79 @@
+package cluster_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"praetor/testutil/cluster"
+)
+
+// Every server is restarted in turn, the leader among them, while clients write.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		w := startWriters(c, 8)
+		for _, n := range c.Nodes {
+			time.Sleep(time.Second)
+			n.Stop()
+			time.Sleep(time.Second)
+			n.Start()
+			time.Sleep(2 * time.Second) // for it to catch up, as an operator would see to
+		}
+		if gap := w.finish(t, c); gap > 5*time.Second {
+			t.Errorf("nothing was written for %v, want less than 5s", gap)
+		}
+	})
+}
+
+// What was acknowledged is on disk: all servers may die at once.
+func TestAllServersCrash(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		for round := range 3 {
+			for i := range 60 { // over the snapshot threshold too
+				c.Put(fmt.Sprintf("%d/%d", round, i), "v")
+			}
+			time.Sleep(3 * time.Second)
+			c.Put("last", fmt.Sprint(round))
+			for _, n := range c.Nodes {
+				n.Crash()
+			}
+			for _, n := range c.Nodes {
+				n.Start()
+			}
+			if got := c.Get("last"); got != fmt.Sprint(round) {
+				t.Errorf("the last write before crash %d is %q", round, got)
+			}
+		}
+		if got := len(c.Leader().FSM().Store().Read().KVTree("")); got != 3*60+1 {
+			t.Errorf("%d keys, want %d", got, 3*60+1)
+		}
+	}, smallLogs)
+}
+
+// A network in which nobody reaches anybody, for a while, costs time and
+// nothing else.
+func TestEverybodyAlone(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "old")
+		w := startWriters(c, 3)
+		time.Sleep(time.Second)
+		c.Net.Partition([]string{c.Nodes[0].IP}, []string{c.Nodes[1].IP}, []string{c.Nodes[2].IP})
+		time.Sleep(10 * time.Second)
+		for _, n := range c.Nodes {
+			if n.IsLeader() {
+				t.Errorf("%s leads alone", n.Config.NodeName)
+			}
+			if _, err := get(n, "k", consistent); err == nil {
+				t.Errorf("%s answers a consistent read alone", n.Config.NodeName)
+			}
+		}
+		c.Net.Heal()
+		start := time.Now()
+		c.Put("k", "new")
+		took(t, "heal to acknowledged write", start, 0, 30*time.Second)
+		w.finish(t, c)
+	})
+}
