@@ -2,15 +2,12 @@ package agent
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +22,10 @@ import (
 // Version is what this program is, N.N.N.
 const Version = "0.1.0"
 
-// leaveTime is how long a leave may take on top of its drain time before the
-// process stops without having been let go.
-const leaveTime = 10 * time.Second
+const (
+	leaveTime = 10 * time.Second // for leaving the cluster, on top of the drain time
+	stopTime  = 30 * time.Second // for the server to stop
+)
 
 // Options are what an agent gets besides its configuration.
 type Options struct {
@@ -137,58 +135,6 @@ func (a *Agent) start() error {
 	return nil
 }
 
-// serverConfig is what the server needs to know of our configuration.
-func (a *Agent) serverConfig() (rpcserver.Config, error) {
-	r := a.config
-	c := rpcserver.DefaultConfig()
-	c.NodeName, c.NodeID, c.Datacenter, c.Build, c.DataDir = r.NodeName, r.NodeID, r.Datacenter, Version, r.DataDir
-	c.Bootstrap, c.BootstrapExpect, c.ReadReplica = r.Bootstrap, r.BootstrapExpect, r.ReadReplica
-	c.BindAddr, c.AdvertiseAddr = r.BindAddr, r.AdvertiseAddr
-	c.RPCPort, c.SerfPort = r.Ports.Server, r.Ports.SerfLAN
-	c.TLS = a.serverTLS()
-	c.Gossip = rpcserver.Gossip{
-		KeyringFile:    !r.DisableKeyringFile,
-		VerifyIncoming: r.EncryptVerifyIncoming, VerifyOutgoing: r.EncryptVerifyOutgoing,
-		GossipInterval: r.GossipLAN.GossipInterval, GossipNodes: r.GossipLAN.GossipNodes,
-		ProbeInterval: r.GossipLAN.ProbeInterval, ProbeTimeout: r.GossipLAN.ProbeTimeout,
-		SuspicionMult: r.GossipLAN.SuspicionMult, RetransmitMult: r.GossipLAN.RetransmitMult,
-		RejoinAfterLeave: r.RejoinAfterLeave,
-	}
-	if r.Encrypt != "" {
-		key, err := base64.StdEncoding.DecodeString(r.Encrypt)
-		if err != nil {
-			return c, errors.New("encrypt (-encrypt) is not base64")
-		}
-		c.Gossip.Keys = [][]byte{key}
-	}
-	c.Raft = rpcserver.Raft{
-		HeartbeatTimeout: r.Raft.HeartbeatTimeout, ElectionTimeout: r.Raft.ElectionTimeout,
-		LeaderLeaseTimeout: r.Raft.LeaderLeaseTimeout, PreVoteDisabled: r.Raft.PreVoteDisabled,
-		SnapshotThreshold: uint64(r.Raft.SnapshotThreshold), SnapshotInterval: r.Raft.SnapshotInterval,
-		TrailingLogs: uint64(r.Raft.TrailingLogs), Backend: r.Raft.LogStoreBackend,
-		FreelistSync: !r.Raft.NoFreelistSync, SegmentSizeMB: r.Raft.WALSegmentSizeMB,
-	}
-	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime
-	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime
-	c.ReconnectTimeout = r.ReconnectTimeout
-	c.Limits = serverLimits(r.Limits)
-	c.Autopilot = structs.AutopilotConfig{
-		CleanupDeadServers:   r.Autopilot.CleanupDeadServers,
-		LastContactThreshold: r.Autopilot.LastContactThreshold,
-		MaxTrailingLogs:      uint64(r.Autopilot.MaxTrailingLogs), MinQuorum: uint(r.Autopilot.MinQuorum),
-		ServerStabilizationTime: r.Autopilot.ServerStabilizationTime,
-	}
-	c.Logger = a.logger
-	return c, nil
-}
-
-func serverLimits(l config.Limits) rpcserver.Limits {
-	return rpcserver.Limits{
-		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
-		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen,
-	}
-}
-
 // settings is the configuration as last reloaded. It must not be changed.
 func (a *Agent) settings() *config.Runtime {
 	if r := a.live.Load(); r != nil {
@@ -271,7 +217,7 @@ func (a *Agent) teardown() error {
 	a.http.stopAccepting()
 	a.tasks.Wait()
 	if a.server != nil {
-		errs = append(errs, a.server.Shutdown())
+		errs = append(errs, a.stopServer())
 	}
 	a.http.close()
 	a.metrics.close()
@@ -281,11 +227,24 @@ func (a *Agent) teardown() error {
 		}
 	}
 	a.dir.close()
-	if a.logger != nil {
+	if a.server != nil {
 		a.logger.Info("stopped")
 	}
 	a.logs.close()
 	return errors.Join(errs...)
+}
+
+// stopServer does not wait for ever: everything that was acknowledged is on
+// disk, and a process that cannot be stopped is of no use to anyone.
+func (a *Agent) stopServer() error {
+	done := make(chan error, 1)
+	go func() { done <- a.server.Shutdown() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopTime):
+		return fmt.Errorf("the server did not stop within %v: going without it", stopTime)
+	}
 }
 
 func (a *Agent) writePidFile() error {
@@ -298,63 +257,4 @@ func (a *Agent) writePidFile() error {
 	}
 	a.pidFile = file
 	return nil
-}
-
-// Summary describes the agent in a few lines for people.
-func (a *Agent) Summary() string {
-	r := a.config
-	mode := ""
-	switch {
-	case r.Dev:
-		mode = "development: a cluster of one, everything in memory"
-	case r.Bootstrap:
-		mode = "server, may start a cluster of one"
-	case r.BootstrapExpect > 0:
-		mode = fmt.Sprintf("server, starts a cluster once there are %d", r.BootstrapExpect)
-	case r.ReadReplica:
-		mode = "read replica, never votes"
-	default:
-		mode = "server, joins a cluster"
-	}
-	web := strings.Join(a.HTTPAddrs(), ", ")
-	if web == "" {
-		web = "off"
-	}
-	var b strings.Builder
-	for _, line := range [][2]string{
-		{"Version", Version},
-		{"Node ID", r.NodeID},
-		{"Node name", r.NodeName},
-		{"Datacenter", r.Datacenter},
-		{"Mode", mode},
-		{"HTTP", web},
-		{"RPC", advertised(r, r.Ports.Server) + transport(r.TLS.InternalRPC.CertFile != "", ", TLS")},
-		{"Gossip", advertised(r, r.Ports.SerfLAN) + transport(r.Encrypt != "", ", encrypted")},
-		{"Data directory", orNone(r.DataDir)},
-	} {
-		fmt.Fprintf(&b, "%16s: %s\n", line[0], line[1])
-	}
-	return b.String()
-}
-
-func advertised(r *config.Runtime, port int) string {
-	text := net.JoinHostPort(r.AdvertiseAddr, strconv.Itoa(port))
-	if r.BindAddr != r.AdvertiseAddr {
-		text += " (listens on " + r.BindAddr + ")"
-	}
-	return text
-}
-
-func transport(is bool, text string) string {
-	if is {
-		return text
-	}
-	return ""
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none: everything is gone when the server stops"
-	}
-	return s
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMemoryAgentLivesAndStops(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
-	a := start(t, settings(t, `pid_file = "`+filepath.Join(t.TempDir(), "pid")+`"`), func(o *agent.Options) { o.Warnings = []string{"careful"} }).leads(t)
+	a := start(t, settings(t, `pid_file = "`+filepath.Join(t.TempDir(), "pid")+`"`), func(o *agent.Options) { o.Warnings = []string{"careful"} })
 	a.put(t, "k", "v")
 	if _, body := fetch(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, a.HTTPAddrs()[0]+"/v1/kv/k?raw"); body != "v" {
 		t.Errorf("got %q over HTTP, want v", body)
@@ -42,13 +42,13 @@ func TestMemoryAgentLivesAndStops(t *testing.T) {
 func TestDiskAgentRemembers(t *testing.T) {
 	t.Parallel()
 	r := settings(t)
-	a := start(t, r).leads(t)
+	a := start(t, r)
 	id := a.NodeID()
 	a.put(t, "k", "v")
 	if err := a.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
-	a = start(t, r).leads(t)
+	a = start(t, r)
 	if got := a.get(t, "k"); got != "v" || a.NodeID() != id {
 		t.Errorf("after a restart: got %q as %s, want v as %s", got, a.NodeID(), id)
 	}
@@ -56,7 +56,7 @@ func TestDiskAgentRemembers(t *testing.T) {
 
 func TestLeaveStopsTheAgent(t *testing.T) {
 	t.Parallel()
-	a := start(t, settings(t)).leads(t)
+	a := start(t, settings(t))
 	for range 2 {
 		if err := a.Leave(); err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestReload(t *testing.T) {
 			r, err := tryLoad(base + next)
 			return r, []string{"hear me"}, err
 		}
-	}).leads(t)
+	})
 
 	next = `log_level = "debug" raft_trailing_logs = 77 limits { kv_max_value_size = 7 http_max_conns_per_client = 99 }
 		http_config { response_headers { X-New = "yes" } } ports { https = 9999 }`
@@ -191,7 +191,7 @@ func TestSummary(t *testing.T) {
 
 func TestRetryJoin(t *testing.T) {
 	t.Parallel()
-	first := start(t, settings(t)).leads(t)
+	first := start(t, settings(t))
 	port := int(first.Server().LocalMember().Port)
 	second := settings(t, fmt.Sprintf(`bootstrap = false node_name = "node2" retry_interval = "50ms" retry_join = ["127.0.0.1:%d", "127.0.0.1:%d"]`, free(t), port))
 	a := start(t, second)
@@ -205,7 +205,7 @@ func TestRetryJoin(t *testing.T) {
 // Its own address is no server to join; retry_max counts real failures.
 func TestRetryJoinGivesUp(t *testing.T) {
 	t.Parallel()
-	r := settings(t, fmt.Sprintf(`retry_interval = "10ms" retry_max = 2 retry_join = ["127.0.0.1:%d"]`, free(t)))
+	r := settings(t, fmt.Sprintf(`bootstrap = false retry_interval = "10ms" retry_max = 2 retry_join = ["127.0.0.1:%d"]`, free(t)))
 	r.Ports.SerfLAN = free(t)
 	r.RetryJoin = append(r.RetryJoin, fmt.Sprintf("127.0.0.1:%d", r.Ports.SerfLAN), "localhost")
 	a := start(t, r)
@@ -220,7 +220,7 @@ func TestRetryJoinOfItselfGoesOn(t *testing.T) {
 	r := settings(t, `retry_interval = "10ms" retry_max = 2`)
 	r.Ports.SerfLAN = free(t)
 	r.RetryJoin = []string{"127.0.0.1"}
-	a := start(t, r).leads(t)
+	a := start(t, r)
 	select {
 	case <-a.Done():
 		t.Errorf("stopped: %v", a.Wait())

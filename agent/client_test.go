@@ -3,15 +3,20 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"praetor/agent/config"
 	"praetor/structs"
@@ -278,6 +283,43 @@ func TestClientSnapshot(t *testing.T) {
 		t.Errorf("stale snapshot: got %d %v", got.status, got.header)
 	}
 }
+
+// A snapshot that breaks off must not look whole.
+func TestBrokenSnapshot(t *testing.T) {
+	t.Parallel()
+	broken := func(n int64) io.Reader {
+		return io.MultiReader(io.LimitReader(zeros{}, n), iotest.ErrReader(errors.New("the disk is gone")))
+	}
+	length := int64(100 << 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &exchange{Agent: &Agent{logger: hclog.NewNullLogger(), config: &config.Runtime{}}, w: w, r: r}
+		if err := c.sendArchive(broken(length), &structs.QueryMeta{}); err != nil {
+			c.fail(err)
+		}
+	}))
+	defer server.Close()
+	r, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if n, err := io.Copy(io.Discard, r.Body); err == nil {
+		t.Errorf("read %d bytes without an error", n)
+	}
+
+	length = 0
+	if r, err = http.Get(server.URL); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if text, _ := io.ReadAll(r.Body); r.StatusCode != 500 || string(text) != "the disk is gone" {
+		t.Errorf("broken from the start: got %d %s", r.StatusCode, text)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // Errors choose their status by their code alone.
 func TestStatuses(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 func TestDataDirIsMadeAndLocked(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "data")
-	a := start(t, settings(t, `data_dir = "`+dir+`"`)).leads(t)
+	a := start(t, settings(t, `data_dir = "`+dir+`"`))
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("data directory: got %v, %v", info, err)
 	}

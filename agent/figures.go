@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -23,12 +24,7 @@ func agentMetrics(c *exchange) error {
 		promhttp.HandlerFor(c.metrics.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(c.w, c.r)
 		return nil
 	}
-	c.metrics.collect()
-	summary, err := c.metrics.memory.DisplayMetrics(c.w, c.r)
-	if err != nil {
-		return err
-	}
-	return c.reply(summary)
+	return c.reply(c.metrics.summary(c.metrics.lastInterval()))
 }
 
 func wantsPrometheus(c *exchange) bool {
@@ -56,8 +52,19 @@ func agentMetricsStream(c *exchange) error {
 	_ = flush.Flush()
 	out := json.NewEncoder(flusher{c.w, flush})
 	out.SetIndent("", "    ")
-	c.metrics.memory.Stream(c.r.Context(), out)
-	return nil
+	for {
+		at := interval(time.Now())
+		select {
+		case <-time.After(time.Until(time.Unix((at+1)*intervalSeconds, 0))):
+		case <-c.r.Context().Done():
+			return nil
+		case <-c.server.Done():
+			return nil
+		}
+		if err := out.Encode(c.metrics.summary(at)); err != nil {
+			return nil // the client has hung up
+		}
+	}
 }
 
 // flusher sends every write on at once.

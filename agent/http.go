@@ -22,7 +22,7 @@ type httpAPI struct {
 
 // handler returns the HTTP API. Call it once per agent.
 func (a *Agent) handler() http.Handler {
-	h := &httpAPI{agent: a, router: newRouter()}
+	h := &httpAPI{agent: a, router: newRouter(a.metrics)}
 	for _, network := range a.config.HTTPConfig.AllowWriteHTTPFrom {
 		prefix, err := netip.ParsePrefix(network)
 		if err != nil { // checked by config.Load; were it not, nobody may write
@@ -30,7 +30,6 @@ func (a *Agent) handler() http.Handler {
 		}
 		h.writeFrom = append(h.writeFrom, prefix.Masked())
 	}
-	a.metrics.watch(h.router)
 	return h
 }
 
@@ -81,7 +80,7 @@ func (h *httpAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.release() // not after a panic: who knows who still has it
 	if m != nil {
-		m.done(h.agent.metrics, start)
+		m.timed.since(start)
 	}
 }
 

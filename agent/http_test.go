@@ -110,7 +110,10 @@ func (a *testAPI) put(key, value string) {
 // listen serves the API on a real socket.
 func (a *testAPI) listen() *httptest.Server {
 	server := httptest.NewServer(a.handler)
-	a.t.Cleanup(server.Close)
+	a.t.Cleanup(func() {
+		server.CloseClientConnections() // the client's Monitor only looks up when a line comes
+		server.Close()
+	})
 	return server
 }
 
@@ -449,7 +452,7 @@ func TestHangUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	w := httptest.NewRecorder()
-	a.handler.ServeHTTP(w, httptest.NewRequest("GET", "/v1/kv/k?consistent", nil).WithContext(ctx))
+	a.handler.ServeHTTP(w, httptest.NewRequest("GET", "/v1/kv/k?dc=nowhere", nil).WithContext(ctx))
 	if w.Body.Len() != 0 {
 		t.Errorf("wrote %q to a client that has gone", w.Body)
 	}

@@ -149,7 +149,7 @@ func (c *exchange) kvApply(w *kvWrite) error {
 	if err := c.call("KV.Apply", &w.KVSRequest, &w.ok); err != nil {
 		return err
 	}
-	c.router.kvApply.done(c.metrics, start)
+	c.router.kvApply.since(start)
 	switch w.Op {
 	case structs.KVSet, structs.KVDelete, structs.KVDeleteTree:
 		w.ok = true // these cannot but work

@@ -107,7 +107,7 @@ func TestConnectionsPerClient(t *testing.T) {
 // A query that waits ends with the agent, and the reply still comes.
 func TestBlockingQueryEndsWithTheAgent(t *testing.T) {
 	t.Parallel()
-	a := start(t, settings(t)).leads(t)
+	a := start(t, settings(t))
 	a.put(t, "k", "v")
 	answered := make(chan error, 1)
 	go func() {

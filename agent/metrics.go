@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -11,61 +12,56 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	gometrics "github.com/hashicorp/go-metrics/compat"
-	gometricsprometheus "github.com/hashicorp/go-metrics/compat/prometheus"
+	sink "github.com/hashicorp/go-metrics/compat/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"praetor/agent/config"
 )
 
-const (
-	metricsInterval = 10 * time.Second // one summary each
-	metricsRetain   = time.Minute
-	collectEvery    = 5 * time.Second // twice an interval, so that none is without gauges
-	sampleEvery     = 10 * time.Millisecond
-)
+// collectEvery is half an interval, so that none is without gauges.
+const collectEvery = intervalSeconds * time.Second / 2
 
 // metrics are the figures of one agent. The libraries below us report to a
 // global that belongs to the whole process: hub hands that on to every agent in
 // it, and each names, filters and keeps the figures as it was configured.
+//
+// The raft library reports a dozen figures for every write. go-metrics' own sink
+// in memory allocates five times for each, which made a write 15 % dearer.
 type metrics struct {
-	logger   hclog.Logger
-	memory   *gometrics.InmemSink
-	registry *prometheus.Registry // nil: not for Prometheus
-	sinks    gometrics.FanoutSink
-	front    atomic.Pointer[gometrics.Metrics] // names and filters; reload puts in another
-	stop     context.CancelFunc
-	stopped  sync.WaitGroup
+	telemetry  config.Telemetry
+	host       string               // begins the names of gauges; "" does not
+	registry   *prometheus.Registry // nil: not for Prometheus
+	prometheus gometrics.MetricSink // what the registry shows; nil if there is none
+	first      int64                // interval in which we began
+	lastGC     uint32
+	stop       context.CancelFunc
+	stopped    sync.WaitGroup
 
-	mu      sync.Mutex // guards routers
-	routers []*router
+	all atomic.Pointer[map[string]*series] // by id; never changed, only replaced
+	mu  sync.Mutex                         // for whoever replaces all, or the filters
 }
 
 // newMetrics starts to collect figures, until close.
-func newMetrics(t config.Telemetry, logger hclog.Logger) (*metrics, error) {
-	m := &metrics{
-		logger: logger.Named("metrics"),
-		memory: gometrics.NewInmemSink(metricsInterval, metricsRetain),
+func newMetrics(t config.Telemetry, _ hclog.Logger) (*metrics, error) {
+	m := &metrics{telemetry: t, first: interval(time.Now())}
+	m.all.Store(&map[string]*series{})
+	if !t.DisableHostname {
+		m.host = gometrics.DefaultConfig("").HostName
 	}
-	m.sinks = gometrics.FanoutSink{m.memory}
 	if t.PrometheusRetentionTime > 0 {
 		m.registry = prometheus.NewRegistry()
 		m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		sink, err := gometricsprometheus.NewPrometheusSinkFrom(gometricsprometheus.PrometheusOpts{
+		var err error
+		m.prometheus, err = sink.NewPrometheusSinkFrom(sink.PrometheusOpts{
 			Expiration: t.PrometheusRetentionTime, Registerer: m.registry,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("metrics for Prometheus: %w", err)
 		}
-		m.sinks = append(m.sinks, sink)
 	}
-	front, err := newFront(t, m.sinks)
-	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
-	m.front.Store(front)
 	if err := globalHub.add(m); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	m.collect()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -74,29 +70,14 @@ func newMetrics(t config.Telemetry, logger hclog.Logger) (*metrics, error) {
 	return m, nil
 }
 
-func newFront(t config.Telemetry, sinks gometrics.MetricSink) (*gometrics.Metrics, error) {
-	c := gometrics.DefaultConfig(t.MetricsPrefix)
-	c.EnableHostname = !t.DisableHostname
-	c.EnableRuntimeMetrics = false // its goroutine never ends: collect does the same
-	c.FilterDefault = t.FilterDefault
-	for _, rule := range t.PrefixFilter {
-		if prefix, ok := strings.CutPrefix(rule, "+"); ok {
-			c.AllowedPrefixes = append(c.AllowedPrefixes, prefix)
-		} else {
-			c.BlockedPrefixes = append(c.BlockedPrefixes, strings.TrimPrefix(rule, "-"))
-		}
-	}
-	return gometrics.New(c, sinks)
-}
-
 // reload takes over new filters.
 func (m *metrics) reload(t config.Telemetry) {
-	front, err := newFront(t, m.sinks)
-	if err != nil {
-		m.logger.Error("metrics keep their old filters", "error", err)
-		return
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.telemetry.PrefixFilter, m.telemetry.FilterDefault = t.PrefixFilter, t.FilterDefault
+	for _, s := range *m.all.Load() {
+		s.dropped.Store(m.drops(s.name))
 	}
-	m.front.Store(front)
 }
 
 // close ends the collecting. What was collected can still be read. A second
@@ -123,58 +104,81 @@ func (m *metrics) run(ctx context.Context) {
 	}
 }
 
-// collect reports what is not reported as it happens.
+// collect reports what nobody else does: how the process is.
 func (m *metrics) collect() {
-	front := m.front.Load()
-	front.EmitRuntimeStats()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	for name, v := range map[string]uint64{
+		"num_goroutines": uint64(runtime.NumGoroutine()),
+		"alloc_bytes":    stats.Alloc, "sys_bytes": stats.Sys, "heap_objects": stats.HeapObjects,
+		"malloc_count": stats.Mallocs, "free_count": stats.Frees,
+		"total_gc_pause_ns": stats.PauseTotalNs, "total_gc_runs": uint64(stats.NumGC),
+	} {
+		m.series(gauge, []string{"runtime", name}, nil).add(float32(v))
+	}
+	pauses := m.series(sample, []string{"runtime", "gc_pause_ns"}, nil)
+	for i := max(m.lastGC, stats.NumGC-min(stats.NumGC, 256)); i < stats.NumGC; i++ {
+		pauses.add(float32(stats.PauseNs[i%256]))
+	}
+	m.lastGC = stats.NumGC
+}
+
+// series finds a figure, or makes it. That of a nil metrics is nil.
+func (m *metrics) series(k kind, key []string, labels []gometrics.Label) *series {
+	if m == nil {
+		return nil
+	}
+	var space [160]byte
+	id := append(space[:0], byte(k))
+	for _, part := range key {
+		id = append(append(id, '.'), part...)
+	}
+	for _, l := range labels {
+		id = append(append(append(append(id, ';'), l.Name...), '='), l.Value...)
+	}
+	if s := (*m.all.Load())[string(id)]; s != nil {
+		return s
+	}
+	return m.newSeries(string(id), k, key, labels)
+}
+
+func (m *metrics) newSeries(id string, k kind, key []string, labels []gometrics.Label) *series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.routers {
-		for t := range r.timers() {
-			if n := t.count.Swap(0); n > 0 {
-				front.IncrCounterWithLabels(t.counted, float32(n), t.labels)
-			}
+	before := *m.all.Load()
+	if s := before[id]; s != nil {
+		return s
+	}
+	s := &series{id: id, kind: k, labels: slices.Clone(labels), prometheus: m.prometheus}
+	if m.telemetry.MetricsPrefix != "" {
+		s.key = append(s.key, m.telemetry.MetricsPrefix)
+	}
+	if k == gauge && m.host != "" {
+		s.key = append(s.key, m.host)
+	}
+	s.key = append(s.key, key...)
+	s.name = strings.ReplaceAll(strings.Join(s.key, "."), " ", "_")
+	s.dropped.Store(m.drops(s.name))
+	after := make(map[string]*series, len(before)+1)
+	for id, s := range before {
+		after[id] = s
+	}
+	after[id] = s
+	m.all.Store(&after)
+	return s
+}
+
+// drops reports whether the filters leave the figure out: the longest prefix
+// decides. The caller holds mu.
+func (m *metrics) drops(name string) bool {
+	longest, drop := -1, !m.telemetry.FilterDefault
+	for _, rule := range m.telemetry.PrefixFilter {
+		prefix := strings.TrimLeft(rule, "+-")
+		if strings.HasPrefix(name, prefix) && len(prefix) > longest {
+			longest, drop = len(prefix), rule[0] == '-'
 		}
 	}
-}
-
-// watch has the requests that the router's timers count reported.
-func (m *metrics) watch(r *router) {
-	if m == nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.routers = append(m.routers, r)
-}
-
-// timer measures something that happens often: everything is counted, but no
-// more than a hundred a second are timed, since that costs more than to serve
-// some of the requests.
-type timer struct {
-	key     []string
-	counted []string
-	labels  []gometrics.Label
-	count   atomic.Uint64 // since the last collect
-	last    atomic.Int64  // when one was timed, in ns since 1970
-}
-
-// names says under which key samples are reported; requests under it are all counted.
-func (t *timer) names(key ...string) {
-	t.key, t.counted = key, append(slices.Clone(key), "requests")
-}
-
-// done notes that something that began at start is done.
-func (t *timer) done(m *metrics, start time.Time) {
-	if m == nil {
-		return
-	}
-	t.count.Add(1)
-	took := time.Since(start)
-	now := start.UnixNano() + int64(took)
-	if last := t.last.Load(); now-last >= int64(sampleEvery) && t.last.CompareAndSwap(last, now) {
-		m.front.Load().AddSampleWithLabels(t.key, float32(took)/float32(time.Millisecond), t.labels)
-	}
+	return drop
 }
 
 // hub is the sink behind the global that libraries report to.
@@ -189,25 +193,22 @@ var globalHub hub
 func (h *hub) add(m *metrics) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.global == nil {
-		c := gometrics.DefaultConfig("")
-		c.EnableHostname, c.EnableRuntimeMetrics = false, false
-		var err error
-		if h.global, err = gometrics.NewGlobal(c, h); err != nil {
-			return fmt.Errorf("metrics: %w", err)
-		}
+	h.agents.Store(new(append(slices.Clone(h.all()), m)))
+	if h.global != nil {
+		return nil
 	}
-	h.set(append(slices.Clone(h.all()), m))
-	return nil
+	c := gometrics.DefaultConfig("")
+	c.EnableHostname, c.EnableRuntimeMetrics = false, false
+	var err error
+	h.global, err = gometrics.NewGlobal(c, h)
+	return err
 }
 
 func (h *hub) remove(m *metrics) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.set(slices.DeleteFunc(slices.Clone(h.all()), func(other *metrics) bool { return other == m }))
+	h.agents.Store(new(slices.DeleteFunc(slices.Clone(h.all()), func(other *metrics) bool { return other == m })))
 }
-
-func (h *hub) set(agents []*metrics) { h.agents.Store(&agents) }
 
 func (h *hub) all() []*metrics {
 	if agents := h.agents.Load(); agents != nil {
@@ -216,40 +217,37 @@ func (h *hub) all() []*metrics {
 	return nil
 }
 
-// SetGauge, EmitKey, IncrCounter and AddSample, with labels or without, make the
-// hub a gometrics.MetricSink.
-func (h *hub) SetGauge(key []string, v float32) { h.SetGaugeWithLabels(key, v, nil) }
+func (h *hub) report(k kind, key []string, v float32, labels []gometrics.Label) {
+	for _, m := range h.all() {
+		m.series(k, key, labels).add(v)
+	}
+}
 
-// SetGaugeWithLabels passes a gauge on.
+// The methods that make the hub a gometrics.MetricSink.
+
+// SetGauge takes a value.
+func (h *hub) SetGauge(key []string, v float32) { h.report(gauge, key, v, nil) }
+
+// SetGaugeWithLabels takes a value.
 func (h *hub) SetGaugeWithLabels(key []string, v float32, labels []gometrics.Label) {
-	for _, m := range h.all() {
-		m.front.Load().SetGaugeWithLabels(key, v, labels)
-	}
+	h.report(gauge, key, v, labels)
 }
 
-// EmitKey passes a point on.
-func (h *hub) EmitKey(key []string, v float32) {
-	for _, m := range h.all() {
-		m.front.Load().EmitKey(key, v)
-	}
-}
+// EmitKey takes a point; nothing below us has any.
+func (h *hub) EmitKey([]string, float32) {}
 
-// IncrCounter passes a count on.
-func (h *hub) IncrCounter(key []string, v float32) { h.IncrCounterWithLabels(key, v, nil) }
+// IncrCounter takes a count.
+func (h *hub) IncrCounter(key []string, v float32) { h.report(counter, key, v, nil) }
 
-// IncrCounterWithLabels passes a count on.
+// IncrCounterWithLabels takes a count.
 func (h *hub) IncrCounterWithLabels(key []string, v float32, labels []gometrics.Label) {
-	for _, m := range h.all() {
-		m.front.Load().IncrCounterWithLabels(key, v, labels)
-	}
+	h.report(counter, key, v, labels)
 }
 
-// AddSample passes a sample on.
-func (h *hub) AddSample(key []string, v float32) { h.AddSampleWithLabels(key, v, nil) }
+// AddSample takes a measurement.
+func (h *hub) AddSample(key []string, v float32) { h.report(sample, key, v, nil) }
 
-// AddSampleWithLabels passes a sample on.
+// AddSampleWithLabels takes a measurement.
 func (h *hub) AddSampleWithLabels(key []string, v float32, labels []gometrics.Label) {
-	for _, m := range h.all() {
-		m.front.Load().AddSampleWithLabels(key, v, labels)
-	}
+	h.report(sample, key, v, labels)
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,15 +37,56 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("got %+v", summary)
 	}
 
-	a.agent.metrics.collect()
-	text, err := json.Marshal(a.agent.metrics.memory.Data())
+	var names []string
+	for _, s := range a.agent.metrics.sorted() {
+		if s.in(interval(time.Now())).count+s.in(interval(time.Now())-1).count > 0 {
+			names = append(names, s.id[2:])
+		}
+	}
+	for _, want := range []string{"kvs.apply", "api.http;method=PUT;path=v1.kv._", "raft.apply"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("nothing about %s in %q", want, names)
+		}
+	}
+}
+
+// Our summary of an interval is go-metrics' own.
+func TestSummaryOfInterval(t *testing.T) {
+	t.Parallel()
+	ours, err := newMetrics(config.Telemetry{MetricsPrefix: "p", FilterDefault: true}, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`consul.kvs.apply.requests`, `consul.kvs.apply"`, `consul.api.http`, `v1.kv._`, `consul.raft.`} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("nothing about %s", want)
-		}
+	ours.close()
+	ours.all.Store(&map[string]*series{})
+	theirs := gometrics.NewInmemSink(time.Hour, 2*time.Hour)
+	labels := []gometrics.Label{{Name: "a", Value: "b"}}
+	for i := range 5 {
+		v := float32(i * i)
+		ours.series(gauge, []string{"g"}, labels).addAt(float64(v), 7)
+		theirs.SetGaugeWithLabels([]string{"p", ours.host, "g"}, v, labels)
+		ours.series(counter, []string{"c d"}, nil).addAt(float64(v), 7)
+		theirs.IncrCounter([]string{"p", "c d"}, v)
+		ours.series(sample, []string{"s"}, labels).addAt(float64(v), 7)
+		theirs.AddSampleWithLabels([]string{"p", "s"}, v, labels)
+	}
+	display, err := theirs.DisplayMetrics(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Rates are over the length of the interval.
+	summary := display.(gometrics.MetricsSummary)
+	for _, values := range [][]gometrics.SampledValue{summary.Counters, summary.Samples} {
+		values[0].Rate *= 3600.0 / intervalSeconds
+	}
+	summary.Timestamp = "1970-01-01 00:01:10 +0000 UTC"
+	want, _ := json.Marshal(summary)
+	got, err := json.Marshal(ours.summary(7))
+	if err != nil || string(got) != string(want) {
+		t.Errorf("got  %s\nwant %s\n%v", got, want, err)
+	}
+	if got := ours.summary(8); len(got.Gauges) != 0 {
+		t.Errorf("the next interval: got %v", got)
 	}
 }
 
@@ -99,12 +141,10 @@ func TestMetricsOfTwoAgents(t *testing.T) {
 func expect(t *testing.T, m *metrics, names ...string) {
 	t.Helper()
 	found := map[string]bool{}
-	for _, interval := range m.memory.Data() {
-		interval.RLock()
-		for name := range interval.Gauges {
-			found[name] = true
+	for _, at := range []int64{interval(time.Now()), interval(time.Now()) - 1} {
+		for _, g := range m.summary(at).Gauges {
+			found[g.Name] = true
 		}
-		interval.RUnlock()
 	}
 	for _, name := range names {
 		bare, unwanted := strings.CutPrefix(name, "-")

@@ -152,7 +152,7 @@ func (c *exchange) readOptions(q *structs.QueryOptions) error {
 			}
 		}
 	}
-	if q.MaxStaleDuration > 0 && !q.RequireConsistent {
+	if q.MaxStaleDuration > 0 {
 		q.AllowStale = true
 	}
 	if q.AllowStale && q.RequireConsistent {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"iter"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -81,11 +80,11 @@ type endpoint struct {
 	allow   []string // value of the Allow header
 }
 
-// endpointMethod is what one method does at an endpoint, and how often it did.
+// endpointMethod is what one method does at an endpoint, and how long it took.
 type endpointMethod struct {
 	name  string
 	serve func(*exchange) error
-	timer
+	timed *series
 }
 
 // find returns nil if the endpoint does not have the method.
@@ -102,12 +101,11 @@ func (e *endpoint) find(method string) *endpointMethod {
 type router struct {
 	exact    map[string]*endpoint
 	prefixes []*endpoint
-	kvApply  timer
+	kvApply  *series
 }
 
-func newRouter() *router {
-	rt := &router{exact: map[string]*endpoint{}}
-	rt.kvApply.names("kvs", "apply")
+func newRouter(m *metrics) *router {
+	rt := &router{exact: map[string]*endpoint{}, kvApply: m.series(sample, []string{"kvs", "apply"}, nil)}
 	for _, r := range routes {
 		method, path, _ := strings.Cut(r.pattern, " ")
 		e := rt.exact[path]
@@ -123,10 +121,10 @@ func newRouter() *router {
 	for _, e := range rt.exact {
 		allow := "OPTIONS"
 		for i := range e.methods {
-			m := &e.methods[i]
-			allow += "," + m.name
-			m.names("api", "http")
-			m.labels = []gometrics.Label{{Name: "method", Value: m.name}, {Name: "path", Value: metricPath(e.path)}}
+			name := e.methods[i].name
+			allow += "," + name
+			e.methods[i].timed = m.series(sample, []string{"api", "http"},
+				[]gometrics.Label{{Name: "method", Value: name}, {Name: "path", Value: metricPath(e.path)}})
 		}
 		e.allow = []string{allow}
 	}
@@ -139,22 +137,6 @@ func metricPath(path string) string {
 		path += "_"
 	}
 	return strings.ReplaceAll(strings.Trim(path, "/"), "/", ".")
-}
-
-// timers are all that the router and its endpoints measure.
-func (rt *router) timers() iter.Seq[*timer] {
-	return func(yield func(*timer) bool) {
-		if !yield(&rt.kvApply) {
-			return
-		}
-		for _, e := range rt.exact {
-			for i := range e.methods {
-				if !yield(&e.methods[i].timer) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // find returns nil if there is nothing at the path.

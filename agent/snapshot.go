@@ -7,9 +7,7 @@ import (
 	"praetor/structs"
 )
 
-// snapshotSave answers with an archive of the cluster's state. If the archive
-// breaks off, so does the connection: the client must not take half of it for
-// the whole.
+// snapshotSave answers with an archive of the cluster's state.
 func snapshotSave(c *exchange) error {
 	var options structs.QueryOptions
 	if err := c.readOptions(&options); err != nil {
@@ -22,22 +20,30 @@ func snapshotSave(c *exchange) error {
 		return err
 	}
 	defer archive.Close()
-	start := make([]byte, 32<<10)
-	n, err := io.ReadFull(archive, start)
+	return c.sendArchive(archive, &meta)
+}
+
+// sendArchive passes an archive on as it comes. If it breaks off, so does the
+// connection: the client must not take a part for the whole.
+func (c *exchange) sendArchive(archive io.Reader, meta *structs.QueryMeta) error {
+	chunk := make([]byte, 32<<10)
+	n, err := io.ReadFull(archive, chunk)
 	if err != nil && err != io.ErrUnexpectedEOF {
 		return err // nothing was sent yet: an error can still be told
 	}
-	c.setMeta(&meta)
+	c.setMeta(meta)
 	c.w.Header()["Content-Type"] = typeGzip
 	c.w.WriteHeader(http.StatusOK)
-	if _, err = c.w.Write(start[:n]); err == nil {
-		_, err = io.CopyBuffer(c.w, archive, start)
+	if _, err = c.w.Write(chunk[:n]); err == nil {
+		_, err = io.CopyBuffer(c.w, archive, chunk)
 	}
-	if err != nil {
+	if err == nil {
+		return nil
+	}
+	if c.r.Context().Err() == nil {
 		c.logger.Warn("a snapshot could not be sent whole", "to", c.r.RemoteAddr, "error", err)
-		panic(http.ErrAbortHandler)
 	}
-	return nil
+	panic(http.ErrAbortHandler)
 }
 
 func snapshotRestore(c *exchange) error {

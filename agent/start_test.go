@@ -85,6 +85,7 @@ type started struct {
 	log *log
 }
 
+// start starts an agent; one that may start a cluster leads it by then.
 func start(t testing.TB, r *config.Runtime, options ...func(*agent.Options)) started {
 	t.Helper()
 	a := started{log: &log{}}
@@ -102,12 +103,9 @@ func start(t testing.TB, r *config.Runtime, options ...func(*agent.Options)) sta
 			t.Logf("log of %s:\n%s", r.NodeName, a.log)
 		}
 	})
-	return a
-}
-
-// leads waits until the agent's server does.
-func (a started) leads(t testing.TB) started {
-	t.Helper()
+	if !r.Bootstrap {
+		return a
+	}
 	testutil.Eventually(t, 20*time.Second, "a leader", func() error {
 		if !a.Server().IsLeader() {
 			return structs.ErrNoLeader

@@ -129,10 +129,10 @@ func (c *agentCommand) announce(cfg *config.Runtime, a *agent.Agent) {
 		url := strings.NewReplacer("//0.0.0.0:", "//127.0.0.1:", "//[::]:", "//[::1]:").Replace(addrs[0])
 		at := ""
 		if url != "http://127.0.0.1:8500" {
-			at = "-http-addr=" + url + " "
+			at = " -http-addr=" + url
 		}
-		c.ui.Output(fmt.Sprintf("    Try it from another terminal:\n\n        praetor kv put %[1]shello world\n"+
-			"        curl '%[2]s/v1/kv/hello?raw'\n        praetor members %[1]s\n", at, url))
+		c.ui.Output(fmt.Sprintf("    Try it from another terminal:\n\n        praetor kv put%[1]s hello world\n"+
+			"        curl '%[2]s/v1/kv/hello?raw'\n        praetor members%[1]s\n", at, url))
 	}
 	c.ui.Output("==> Log data will now stream in as it occurs:\n")
 }

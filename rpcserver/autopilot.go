@@ -155,6 +155,19 @@ func (p *promoter) GetNodeTypes(_ *autopilot.Config, state *autopilot.State) map
 	return kinds
 }
 
+// FilterFailedServerRemovals lets a dead voter be taken out only where that
+// leaves an odd number of voters: when one that replaces it has come. Before
+// that nothing would be gained, and a server that is back after a short absence
+// would find itself without a place.
+func (p *promoter) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
+	spare := 1 - p.s.voters()%2
+	filtered := *failed
+	filtered.StaleVoters = failed.StaleVoters[:min(spare, len(failed.StaleVoters))]
+	spare -= len(filtered.StaleVoters)
+	filtered.FailedVoters = failed.FailedVoters[:min(spare, len(failed.FailedVoters))]
+	return &filtered
+}
+
 // CalculatePromotionsAndDemotions says whose vote is to change.
 func (p *promoter) CalculatePromotionsAndDemotions(config *autopilot.Config, state *autopilot.State) autopilot.RaftChanges {
 	changes := p.StablePromoter.CalculatePromotionsAndDemotions(config, state)

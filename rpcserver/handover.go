@@ -15,30 +15,57 @@ type handover struct {
 	server *Server
 }
 
-// LeadershipTransfer hands leadership to whoever has most of the log.
+// LeadershipTransfer hands leadership to whoever has most of the log, and
+// returns when that is done.
 func (h handover) LeadershipTransfer() raft.Future {
-	return h.watch(h.Raft.LeadershipTransfer)
+	return h.transfer(h.Raft.LeadershipTransfer)
 }
 
-// LeadershipTransferToServer hands leadership to one server.
+// LeadershipTransferToServer hands leadership to one server, and returns when
+// that is done.
 func (h handover) LeadershipTransferToServer(id raft.ServerID, addr raft.ServerAddress) raft.Future {
-	return h.watch(func() raft.Future { return h.Raft.LeadershipTransferToServer(id, addr) })
+	return h.transfer(func() raft.Future { return h.Raft.LeadershipTransferToServer(id, addr) })
 }
 
-// watch starts a transfer; its future must be asked for its error.
-func (h handover) watch(start func() raft.Future) raft.Future {
+func (h handover) transfer(start func() raft.Future) raft.Future {
 	h.server.handingOver.Add(1)
-	return &transfer{Future: start(), over: sync.OnceFunc(func() { h.server.handingOver.Add(-1) })}
+	defer h.server.handingOver.Add(-1)
+	return settled{h.server.questions.ask(func() error { return start().Error() })}
 }
 
-type transfer struct {
-	raft.Future
-	over func()
+// settled is a future that has come.
+type settled struct{ err error }
+
+// Error returns how it ended.
+func (s settled) Error() error { return s.err }
+
+// questions are the requests that wait for raft's answer. Raft 1.7.3 forgets
+// those that reach it while it shuts down, and who has asked then waits for
+// ever. So raft is stopped only when all are answered, which does not take
+// long: a leader without followers steps down and answers them all.
+type questions struct {
+	mu     sync.Mutex // guards closed, and open against an Add after the Wait
+	closed bool
+	open   sync.WaitGroup
 }
 
-// Error waits until the transfer has ended.
-func (t *transfer) Error() error {
-	err := t.Future.Error()
-	t.over()
-	return err
+// ask runs f, which asks raft and waits.
+func (q *questions) ask(f func() error) error {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return raft.ErrRaftShutdown
+	}
+	q.open.Add(1)
+	q.mu.Unlock()
+	defer q.open.Done()
+	return f()
+}
+
+// end waits until all questions are answered; later ones are not asked.
+func (q *questions) end() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.open.Wait()
 }

@@ -105,7 +105,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 		<-s.autopilot.Stop()
 	}
 	term := s.raft.CurrentTerm()
-	if err := s.raft.Barrier(barrierTimeout).Error(); err != nil {
+	if err := s.barrier(barrierTimeout); err != nil {
 		return revoke, fmt.Errorf("wait for the log to be applied: %w", err)
 	}
 	if s.fsm.Store().Read().Autopilot() == nil {
@@ -119,6 +119,11 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	s.tasks.Go(func() { s.reapTombstones(ctx) })
 	s.reconcileAll()
 	return revoke, nil
+}
+
+// barrier waits until everything that was committed before is applied here.
+func (s *Server) barrier(timeout time.Duration) error {
+	return s.questions.ask(func() error { return s.raft.Barrier(timeout).Error() })
 }
 
 // reestablish has the leader's duties taken up anew, after a restore has put

@@ -15,6 +15,7 @@ const leaveGrace = 5 * time.Second
 // raft. Shutdown must follow.
 func (s *Server) Leave() error {
 	s.logger.Info("leaving the cluster")
+	s.leaving.Store(true)
 	voters := s.voters()
 	if s.isRaftLeader() && voters > 1 {
 		if err := s.raft.LeadershipTransfer().Error(); err != nil {
@@ -27,12 +28,11 @@ func (s *Server) Leave() error {
 	if err := s.serf.Leave(); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
-	// The others learn of it within a gossip round or two; meanwhile requests
-	// are still answered.
+	// The others learn of it within a gossip round or two; meanwhile, as long as
+	// we hear of a leader, requests are still answered.
 	if voters > 1 || !s.isRaftLeader() {
 		s.awaitRemoval()
 	}
-	s.leaving.Store(true)
 	return nil
 }
 

@@ -41,10 +41,12 @@ func parseServer(m serf.Member, datacenter string) (member, bool) {
 	}, true
 }
 
-// members are the servers that gossip believes to be alive, by id.
+// members are the servers that gossip believes to be alive, by id, and where
+// those were seen last that it no longer does.
 type members struct {
-	mu    sync.RWMutex // guards alive
+	mu    sync.RWMutex // guards the fields below
 	alive map[string]member
+	last  map[string]string // host:port by id
 }
 
 func (m *members) byID(id string) (member, bool) {
@@ -54,13 +56,21 @@ func (m *members) byID(id string) (member, bool) {
 	return found, ok
 }
 
+// lastAddr is where the server is, or was when last heard of; "" if it never was.
+func (m *members) lastAddr(id string) string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.last[id]
+}
+
 func (m *members) set(s member) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.alive == nil {
-		m.alive = map[string]member{}
+		m.alive, m.last = map[string]member{}, map[string]string{}
 	}
 	m.alive[s.id] = s
+	m.last[s.id] = s.addr
 }
 
 func (m *members) remove(s member) {

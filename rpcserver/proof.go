@@ -64,7 +64,7 @@ func (s *Server) prove() {
 		}
 		s.proofs.made++
 		s.proofs.mu.Unlock()
-		if err := s.raft.VerifyLeader().Error(); err != nil {
+		if err := s.questions.ask(func() error { return s.raft.VerifyLeader().Error() }); err != nil {
 			p.err = structs.ErrNoLeader // not any more, so it can be found elsewhere
 		} else if !s.ready() || s.handingOver.Load() > 0 {
 			p.err = structs.ErrNotReady

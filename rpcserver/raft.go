@@ -1,19 +1,13 @@
 package rpcserver
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
-	"sync"
 	"time"
 
 	raftchunking "github.com/hashicorp/go-raftchunking"
 	"github.com/hashicorp/raft"
-
-	"praetor/rpcserver/wire"
 )
 
 const (
@@ -25,12 +19,12 @@ const (
 // startRaft opens the log, recovers from lost quorum if asked to, bootstraps if
 // asked to and nothing is there, and starts raft.
 func (s *Server) startRaft() error {
-	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done()}
+	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done(), up: make(chan struct{})}
 	s.raftTrans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                s.raftLayer,
 		MaxPool:               3,
 		Timeout:               10 * time.Second,
-		ServerAddressProvider: s,
+		ServerAddressProvider: s.raftLayer,
 		Logger:                s.config.Logger.Named("raft"),
 	})
 	config := raft.DefaultConfig()
@@ -83,9 +77,10 @@ func (s *Server) startRaft() error {
 		}
 	}
 	s.raft.server = s
-	if s.raft.Raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, s.raftTrans); err != nil {
+	if s.raft.Raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, raftTransport{s.raftTrans}); err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
+	close(s.raftLayer.up)
 	s.watchLeader()
 	return nil
 }
@@ -143,81 +138,3 @@ func (s *Server) voters() int {
 	}
 	return n
 }
-
-// ServerAddr tells raft's transport where a server is now: it may have moved
-// since it was put into the raft configuration.
-func (s *Server) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	if member, ok := s.members.byID(string(id)); ok {
-		return raft.ServerAddress(member.addr), nil
-	}
-	return "", errors.New("server is not known to gossip")
-}
-
-// raftLayer gives raft the connections to the RPC port that are for it.
-type raftLayer struct {
-	server *Server
-	conns  chan net.Conn
-	done   <-chan struct{}
-}
-
-// hand passes on a connection whose first byte said raft, and returns when raft
-// has closed it.
-func (l *raftLayer) hand(conn net.Conn) {
-	lent := &lentConn{Conn: conn, closed: make(chan struct{})}
-	select {
-	case l.conns <- lent:
-		<-lent.closed
-	case <-l.done:
-		conn.Close()
-	}
-}
-
-// lentConn says when it has been closed.
-type lentConn struct {
-	net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-// Close closes the connection.
-func (c *lentConn) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
-}
-
-// Accept waits for the next connection for raft.
-func (l *raftLayer) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.done:
-		return nil, io.EOF
-	}
-}
-
-// Close is raft's word that it wants no more; the listener is not its to close.
-func (l *raftLayer) Close() error { return nil }
-
-// Addr is our address as other servers know it.
-func (l *raftLayer) Addr() net.Addr { return rpcAddr(l.server.addr) }
-
-// Dial opens a raft connection to another server.
-func (l *raftLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(l.server.ctx, timeout)
-	defer cancel()
-	conn, err := l.server.dial(ctx, string(addr))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Write([]byte{wire.ByteRaft}); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-// rpcAddr is an advertised host:port.
-type rpcAddr string
-
-func (rpcAddr) Network() string  { return "tcp" }
-func (a rpcAddr) String() string { return string(a) }

@@ -20,12 +20,19 @@ type call struct {
 	here    func(context.Context) error // answers it on this server
 }
 
+var errStopping = structs.Errorf(structs.Leaving, "server is shutting down")
+
 // forwardedKey marks the context of a request that another server sent on.
 type forwardedKey struct{}
 
 // route answers the call on this server if it may, else on the leader. While
 // there is no leader, or it is not ready, the call waits up to the hold time.
-func (s *Server) route(ctx context.Context, c call) error {
+func (s *Server) route(ctx context.Context, c call) (err error) {
+	defer func() {
+		if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {
+			err = errStopping // not the caller has given up, we have; nothing was sent on
+		}
+	}()
 	if dc := c.request.RequestDatacenter(); dc != "" && dc != s.config.Datacenter {
 		return structs.ErrNoPath
 	}
@@ -38,12 +45,15 @@ func (s *Server) route(ctx context.Context, c call) error {
 	until := time.Now().Add(s.waitTime(c.read))
 	for pause := s.config.RPCHoldTimeout / 64; ; pause *= 2 {
 		began := time.Now()
-		err := s.atLeader(ctx, c, forwarded)
+		err = s.atLeader(ctx, c, forwarded)
 		if errors.Is(err, errLeaderMoved) {
 			err, deadline = structs.ErrNoLeader, time.Time{} // it was in good hands until now
 		}
 		if err == nil || !c.mayTryAgain(err) || forwarded && !s.isRaftLeader() {
 			return err
+		}
+		if s.leaving.Load() && s.leaderAddr() == "" {
+			return structs.ErrLeaving // it is out of raft, and would wait in vain
 		}
 		now := time.Now()
 		if waited := now.Sub(began) > s.config.RPCHoldTimeout && now.Before(until); waited || deadline.IsZero() {
@@ -61,15 +71,15 @@ func (s *Server) route(ctx context.Context, c call) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.ctx.Done():
-			return structs.Errorf(structs.Leaving, "server is shutting down")
+			return errStopping
 		}
 	}
 }
 
 // atLeader makes one attempt.
 func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
-	if s.leaving.Load() && s.ctx.Err() != nil {
-		return structs.Errorf(structs.Leaving, "server is shutting down")
+	if s.ctx.Err() != nil {
+		return errStopping
 	}
 	if s.isRaftLeader() {
 		if !s.ready() {
@@ -180,8 +190,11 @@ func (s *Server) apply(c structs.Command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	future := s.log(entry)
-	if err := future.Error(); err != nil {
+	var future raft.ApplyFuture
+	if err := s.questions.ask(func() error {
+		future = s.log(entry)
+		return future.Error()
+	}); err != nil {
 		return nil, applyError(err)
 	}
 	switch result := future.Response().(type) {

@@ -147,19 +147,28 @@ func writeKeyring(file string, keys [][]byte) error {
 // one with.
 type mergeGuard struct{ s *Server }
 
-// NotifyMerge is serf's question whether to merge with these members.
+// NotifyMerge is serf's question whether to merge with these members. It also
+// comes with each member that is said to be alive. Serf does not know who of
+// them is: the status is StatusLeft or StatusNone, never StatusAlive.
 func (g mergeGuard) NotifyMerge(others []*serf.Member) error {
+	names := map[string]string{g.s.config.NodeID: g.s.config.NodeName}
 	for _, m := range others {
 		if dc := m.Tags["dc"]; dc != g.s.config.Datacenter {
 			return fmt.Errorf("member %s is of datacenter %q, not %q", m.Name, dc, g.s.config.Datacenter)
 		}
-		sameName, sameID := m.Name == g.s.config.NodeName, m.Tags["id"] == g.s.config.NodeID
-		if sameName && !sameID && m.Status == serf.StatusAlive {
-			return fmt.Errorf("another server at %s is called %s as well: give each its own name with -node or node_name", m.Addr, m.Name)
+		id := m.Tags["id"]
+		if id == "" || m.Status == serf.StatusLeft {
+			continue
 		}
-		if sameID && !sameName && m.Status == serf.StatusAlive {
-			return fmt.Errorf("member %s has our node id %s: was a data directory copied?", m.Name, g.s.config.NodeID)
+		name, taken := names[id]
+		if known, ok := g.s.members.byID(id); ok && !taken {
+			name, taken = known.name, true
 		}
+		if taken && name != m.Name {
+			return fmt.Errorf("members %s and %s have the same node id %s: was a data directory copied? "+
+				"If one was renamed, take the old name out with 'force-leave'", name, m.Name, id)
+		}
+		names[id] = m.Name
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ type Server struct {
 	proofs    proofs
 	leaving   atomic.Bool
 
+	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting
 
@@ -201,6 +202,7 @@ func (s *Server) stop() error {
 		s.listener.Close()
 	}
 	if s.raft.Raft != nil {
+		s.questions.end()
 		errs = append(errs, s.raft.Shutdown().Error())
 	}
 	if s.raftTrans != nil {

@@ -123,13 +123,13 @@ func (s *Server) restoreHere(in io.Reader) error {
 	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := s.raft.Restore(spooled.Meta, spooled.File, time.Minute); err != nil {
+	if err := s.questions.ask(func() error { return s.raft.Restore(spooled.Meta, spooled.File, time.Minute) }); err != nil {
 		if errors.Is(err, raft.ErrNotLeader) {
 			return structs.ErrNoLeader
 		}
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := s.raft.Barrier(time.Minute).Error(); err != nil {
+	if err := s.barrier(time.Minute); err != nil {
 		return applyError(err)
 	}
 	return s.reestablish()

@@ -63,6 +63,7 @@ func IsCode(err error, code Code) bool {
 var (
 	ErrNoLeader     error = &Error{NoLeader, "No cluster leader"}
 	ErrNotReady     error = &Error{NotReady, "Not ready to serve consistent reads"}
+	ErrLeaving      error = &Error{Leaving, "No cluster leader: this server is leaving, ask another"}
 	ErrNoPath       error = &Error{NoPath, "No path to datacenter"}
 	ErrResubmit     error = &Error{Resubmit, "please resubmit call for rechunking"}
 	ErrStaleRestore error = &Error{Invalid, "stale not allowed for restore"}

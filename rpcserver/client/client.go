@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Servers     []string      // host:port of RPC ports, tried in turn
 	Datacenter  string        // sent with every request; empty means the server's own
-	Timeout     time.Duration // for one call, without the time a blocking read waits; 10 s
+	Timeout     time.Duration // for one call, not counting how long a read waits on purpose; 10 s
 	DialTimeout time.Duration // to connect; 3 s
 	MaxReply    int           // bytes of one reply; 1 GiB
 	Dial        Dialer        // nil means TCP
@@ -160,12 +160,11 @@ func (c *Client) attempt(ctx context.Context, addr, method string, args, reply a
 	if err != nil {
 		return unreachable(addr, err)
 	}
-	patience := c.config.Timeout + wait
 	if harmless && len(c.config.Servers) > 1 {
-		patience = c.config.Timeout/3 + wait
+		limited, cancel := context.WithTimeout(ctx, c.config.Timeout/3+wait)
+		defer cancel()
+		ctx = limited
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	err = conn.Call(ctx, method, args, reply)
 	if err == nil || !errors.Is(err, ctx.Err()) {
 		return err

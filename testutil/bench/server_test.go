@@ -46,10 +46,11 @@ func setupRPCGet(b *testing.B) (func(caller, i int) error, int) {
 	}, p.PID()
 }
 
-// web is an HTTP client with a connection for each caller.
-func web() *http.Client {
+// web is an HTTP client with a connection for each caller, shared by all
+// measures, since a server limits the connections of one client.
+var web = sync.OnceValue(func() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers, MaxConnsPerHost: callers, DisableCompression: true}}
-}
+})
 
 func setupHTTPPut(b *testing.B) (func(caller, i int) error, int) {
 	p := server(b)

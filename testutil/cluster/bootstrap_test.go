@@ -95,7 +95,7 @@ func TestTwoBootstraps(t *testing.T) {
 			})
 		}
 		c.Nodes[1].Join(c.Nodes[0])
-		time.Sleep(2 * time.Minute)
+		time.Sleep(time.Minute)
 		for _, n := range c.Nodes {
 			mustGet(t, n, "who", consistent, n.Config.NodeName)
 			if got := len(suffrage(t, n)); got != 1 {
@@ -124,7 +124,7 @@ func TestTheSameNodeIDTwice(t *testing.T) {
 				if _, err := other.Server.Join([]string{fmt.Sprintf("%s:%d", door.IP, door.Config.SerfPort)}); err == nil {
 					t.Errorf("an impostor of %s was let in by %s", victim.Config.NodeName, door.Config.NodeName)
 				}
-				time.Sleep(30 * time.Second)
+				time.Sleep(5 * time.Second)
 				for _, n := range c.Nodes {
 					for _, m := range n.Members() {
 						if m.Name == "impostor" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 type writers struct {
 	stop  chan struct{}
 	wg    sync.WaitGroup
-	mu    sync.Mutex // guards the fields below
+	round atomic.Int64 // goes up with each reset
+	mu    sync.Mutex   // guards the fields below
 	acked map[string]string
 	last  time.Time     // of the last acknowledgement
 	gap   time.Duration // longest between two
@@ -37,18 +39,19 @@ func startWriters(c *cluster.Cluster, n int) *writers {
 					return
 				case <-time.After(pace):
 				}
-				key, value := fmt.Sprintf("w%d/%04d", i, j), fmt.Sprint(i*j)
-				w.note(key, value, kv.Put(context.Background(), key, []byte(value)))
+				key, value, round := fmt.Sprintf("w%d/%04d", i, j), fmt.Sprint(i*j), w.round.Load()
+				w.note(round, key, value, kv.Put(context.Background(), key, []byte(value)))
 			}
 		})
 	}
 	return w
 }
 
-func (w *writers) note(key, value string, err error) {
+func (w *writers) note(round int64, key, value string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
+	case err == nil && round != w.round.Load():
 	case err == nil:
 		w.acked[key] = value
 		w.gap = max(w.gap, time.Since(w.last))
@@ -63,6 +66,7 @@ func (w *writers) note(key, value string, err error) {
 func (w *writers) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.round.Add(1)
 	clear(w.acked)
 	w.last = time.Now()
 }

@@ -32,7 +32,7 @@ func TestReadReplica(t *testing.T) {
 		if err := operate(c.Leader(), "TransferLeader", heir); err != nil {
 			t.Errorf("transfer: %v", err)
 		}
-		time.Sleep(45 * time.Second) // long enough for autopilot to do something foolish
+		time.Sleep(25 * time.Second) // long enough for autopilot to do something foolish
 		awaitSuffrage(t, c, replica, false)
 
 		// Two of three voters gone: the replica does not make up for them.
@@ -92,13 +92,13 @@ func TestOperatorDemotesAndPromotes(t *testing.T) {
 		if err := operate(n, "RaftDemotePeer", n); err != nil {
 			t.Fatalf("demote: %v", err)
 		}
-		time.Sleep(45 * time.Second)
+		time.Sleep(25 * time.Second)
 		awaitSuffrage(t, c, n, false)
 		if err := operate(c.Leader(), "TransferLeader", c.Followers()[len(c.Followers())-1]); err != nil && !structs.IsCode(err, structs.Conflict) {
 			t.Errorf("transfer: %v", err)
 		}
 		n.Restart()
-		time.Sleep(45 * time.Second)
+		time.Sleep(25 * time.Second)
 		awaitSuffrage(t, c, n, false)
 		if err := operate(n, "RaftPromotePeer", n); err != nil {
 			t.Fatalf("promote: %v", err)

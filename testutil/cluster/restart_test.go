@@ -2,9 +2,12 @@ package cluster_test
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
+	"praetor/structs"
 	"praetor/testutil/cluster"
 )
 
@@ -75,5 +78,33 @@ func TestEverybodyAlone(t *testing.T) {
 		c.Put("k", "new")
 		took(t, "heal to acknowledged write", start, 0, 30*time.Second)
 		w.finish(t, c)
+	})
+}
+
+// A server stops in time whatever it is asked meanwhile, and every request ends.
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		for range 3 {
+			leader := c.Leader()
+			server := leader.Server
+			var asked sync.WaitGroup
+			for i := range 200 {
+				asked.Go(func() {
+					key := structs.DirEntry{Key: fmt.Sprint(i), Value: []byte("v")}
+					server.Call(t.Context(), "KV.Apply", &structs.KVSRequest{Op: structs.KVSet, DirEnt: key}, new(bool))
+					var reply structs.IndexedDirEntries
+					server.Call(t.Context(), "KV.Get", &structs.KeyRequest{Key: key.Key, QueryOptions: consistent.options()}, &reply)
+				})
+			}
+			runtime.Gosched()
+			start := time.Now()
+			leader.Crash()
+			took(t, "a crash", start, 0, 5*time.Second)
+			asked.Wait()
+			took(t, "the end of all requests", start, 0, 10*time.Second)
+			leader.Start()
+			c.Agree()
+		}
 	})
 }

@@ -1,0 +1,58 @@
+package rpcserver
+
+import (
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// maxAnswers is how many answers may wait for raft to look at them.
+const maxAnswers = 256
+
+// raftTransport is raft's own, but for one thing: in raft 1.7.3 a leader that
+// steps down may stop looking at the answers of a pipeline while it still sends
+// into it. Neither side then lets go of the other, and raft never shuts down.
+// Here answers are always taken, so that sending goes on until raft notices.
+type raftTransport struct{ *raft.NetworkTransport }
+
+// AppendEntriesPipeline opens a pipeline to another server.
+func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{AppendPipeline: inner, answers: make(chan raft.AppendFuture, maxAnswers), done: make(chan struct{})}
+	go p.take()
+	return p, nil
+}
+
+type pipeline struct {
+	raft.AppendPipeline
+	answers chan raft.AppendFuture
+	done    chan struct{}
+	once    sync.Once
+}
+
+func (p *pipeline) take() {
+	for {
+		select {
+		case answer := <-p.AppendPipeline.Consumer():
+			select {
+			case p.answers <- answer:
+			case <-p.done:
+				return
+			}
+		case <-p.done:
+			return
+		}
+	}
+}
+
+// Consumer is where raft gets the answers.
+func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.answers }
+
+// Close ends the pipeline.
+func (p *pipeline) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return p.AppendPipeline.Close()
+}
