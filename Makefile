@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test check fuzz-short bench cluster clean help
+.PHONY: build run test check fuzz-short bench microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/command.revision=$(REVISION)' -o praetor .
@@ -35,8 +35,11 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5s)
 	if [ $$ran = 0 ] || [ $$failed != 0 ]; then echo "$$((ran - failed)) passed, $$failed failed"; fi; \
 	[ $$failed = 0 ]
 
-bench: ## run all benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## measure against the floor and print the table of docs/performance.md (about 2 minutes)
+	$(GO) test -run '^$$' -bench Table -benchtime 1x ./testutil/bench
+
+microbench: ## run the benchmarks of single functions
+	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./fsm/... ./rpcserver/... ./state/... ./structs/...
 
 cluster: build ## run three servers on loopback, data in ./data/cluster; ctrl-C stops them
 	docs/deploy/local-cluster ./praetor ./data/cluster
