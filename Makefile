@@ -9,7 +9,7 @@ REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 .PHONY: build run test check fuzz-short bench microbench cluster clean help
 
 build: ## build the binary ./praetor
-	$(GO) build -buildvcs=false -ldflags '-X praetor/command.revision=$(REVISION)' -o praetor .
+	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
 
 run: build ## build and run one server on 127.0.0.1, data in ./data
 	./praetor agent -server -bootstrap -bind 127.0.0.1 -data-dir ./data

@@ -22,6 +22,9 @@ import (
 // Version is what this program is, N.N.N.
 const Version = "0.1.0"
 
+// Revision is the commit this was built from; the linker sets it.
+var Revision = "unknown"
+
 const (
 	leaveTime = 10 * time.Second // for leaving the cluster, on top of the drain time
 	stopTime  = 30 * time.Second // for the server to stop

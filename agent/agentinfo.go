@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -56,7 +55,6 @@ func agentMembers(c *exchange) error {
 // agentSelf answers with all that this agent knows of itself.
 func agentSelf(c *exchange) error {
 	server := c.server.Config()
-	revision, built := buildInfo()
 	coordinate, err := c.server.Serf().GetCoordinate()
 	if err != nil {
 		return err
@@ -64,7 +62,7 @@ func agentSelf(c *exchange) error {
 	member := newAgentMember(c.server.LocalMember())
 	stats := c.server.Stats()
 	stats["agent"] = map[string]string{"check_monitors": "0", "check_ttls": "0", "checks": "0", "services": "0"}
-	stats["build"] = map[string]string{"version": server.Build, "revision": revision, "prerelease": "", "version_metadata": ""}
+	stats["build"] = map[string]string{"version": server.Build, "revision": Revision, "prerelease": "", "version_metadata": ""}
 	stats["runtime"] = map[string]string{
 		"os": runtime.GOOS, "arch": runtime.GOARCH, "version": runtime.Version(),
 		"max_procs":  strconv.Itoa(runtime.GOMAXPROCS(0)),
@@ -79,7 +77,7 @@ func agentSelf(c *exchange) error {
 		"Config": map[string]any{
 			"Datacenter": server.Datacenter, "PrimaryDatacenter": server.Datacenter,
 			"NodeName": server.NodeName, "NodeID": server.NodeID,
-			"Server": true, "Version": server.Build, "Revision": revision, "BuildDate": built,
+			"Server": true, "Version": server.Build, "Revision": Revision, "BuildDate": buildDate,
 		},
 		"DebugConfig": debugConfig(c.settings, c.server.Addr(), member),
 		"Coord":       coordinate,
@@ -120,28 +118,11 @@ func readable(v reflect.Value) any {
 	return fields
 }
 
-// buildInfo returns the revision that this program was built from and its date,
-// as far as the Go tool noted them.
-func buildInfo() (revision, date string) {
-	date = time.Unix(0, 0).UTC().Format(time.RFC3339)
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "", date
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value
-		case "vcs.time":
-			date = s.Value
-		}
-	}
-	return revision, date
-}
+// buildDate stands where Consul shows one: our builds do not depend on the time.
+const buildDate = "1970-01-01T00:00:00Z"
 
 func agentVersion(c *exchange) error {
-	revision, date := buildInfo()
-	return c.reply(struct{ SHA, BuildDate, HumanVersion, FIPS string }{revision, date, c.server.Config().Build, ""})
+	return c.reply(struct{ SHA, BuildDate, HumanVersion, FIPS string }{Revision, buildDate, c.server.Config().Build, ""})
 }
 
 func agentJoin(c *exchange) error {

@@ -7,15 +7,12 @@ import (
 	"praetor/agent"
 )
 
-// revision is the commit this was built from; the linker sets it.
-var revision = "unknown"
-
 // What the gossip of this version speaks, as in the tags vsn, vsn_min, vsn_max.
 const protocolDefault, protocolMin, protocolMax = 2, 2, 3
 
 func versionText() string {
 	return fmt.Sprintf("Praetor v%s\nRevision %s\nBuilt with %s for %s/%s\nProtocol %d spoken by default, understands %d to %d",
-		agent.Version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, protocolDefault, protocolMin, protocolMax)
+		agent.Version, agent.Revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, protocolDefault, protocolMin, protocolMax)
 }
 
 func showVersion(v *verb) {
@@ -27,7 +24,7 @@ Shows the version of this binary. The server it talks to may have another: see "
 	v.run = func([]string) error {
 		if v.json() {
 			return v.printJSON(map[string]any{
-				"Version": agent.Version, "Revision": revision, "Prerelease": "",
+				"Version": agent.Version, "Revision": agent.Revision, "Prerelease": "",
 				"RPC": map[string]int{"Default": protocolDefault, "Min": protocolMin, "Max": protocolMax},
 			})
 		}

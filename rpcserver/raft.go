@@ -19,7 +19,7 @@ const (
 // startRaft opens the log, recovers from lost quorum if asked to, bootstraps if
 // asked to and nothing is there, and starts raft.
 func (s *Server) startRaft() error {
-	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done(), up: make(chan struct{})}
+	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done(), up: make(chan struct{}), closed: make(chan struct{})}
 	s.raftTrans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                s.raftLayer,
 		MaxPool:               3,

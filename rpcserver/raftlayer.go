@@ -28,6 +28,7 @@ type raftLayer struct {
 	conns  chan net.Conn
 	done   <-chan struct{}
 	up     chan struct{} // closed when server.raft is there
+	closed chan struct{} // closed by Close
 }
 
 // ServerAddr tells raft's transport where a server is now, as Dial takes it:
@@ -134,13 +135,16 @@ func (l *raftLayer) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.conns:
 		return conn, nil
-	case <-l.done:
+	case <-l.closed:
 		return nil, io.EOF
 	}
 }
 
 // Close is raft's word that it wants no more; the listener is not its to close.
-func (l *raftLayer) Close() error { return nil }
+func (l *raftLayer) Close() error {
+	close(l.closed)
+	return nil
+}
 
 // Addr is our address as other servers know it.
 func (l *raftLayer) Addr() net.Addr { return rpcAddr(l.server.addr) }
