@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/cli"
+
+	"praetor/agent/config"
 )
 
 // entry is one command: a line of the table below.
@@ -149,7 +151,7 @@ func (g *group) Run(args []string) int {
 func didYouMean(prefix, name string, known []string) string {
 	best, fewest := "", min(max(2, len(name)/3)+1, len(name))
 	for _, k := range known {
-		d := edits(name, k)
+		d := config.Edits(name, k)
 		if strings.Contains(k, name) && len(name) > 2 {
 			d = 1
 		}
@@ -161,26 +163,4 @@ func didYouMean(prefix, name string, known []string) string {
 		return ""
 	}
 	return fmt.Sprintf(" Did you mean %q?", prefix+best)
-}
-
-// edits counts the letters to insert, drop or replace on the way from a to b
-// (Levenshtein).
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -25,7 +25,7 @@ func (k *keys) nearest(name string) string {
 		if max(len(name), len(known))-min(len(name), len(known)) >= fewest && !strings.HasSuffix(known, "."+name) {
 			return
 		}
-		d := edits(strings.ToLower(name), known)
+		d := Edits(strings.ToLower(name), known)
 		if strings.HasSuffix(known, "."+name) {
 			d = 1
 		}
@@ -44,8 +44,8 @@ func (k *keys) nearest(name string) string {
 	return best
 }
 
-// edits counts the letters to insert, drop or replace on the way from a to b (Levenshtein).
-func edits(a, b string) int {
+// Edits counts the bytes to insert, drop or replace on the way from a to b (Levenshtein).
+func Edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -1,10 +1,10 @@
 package wire
 
 import (
-	"encoding/binary"
 	"math"
 
 	"praetor/structs"
+	"praetor/structs/pack"
 )
 
 // Header is the first value of a message: a *Request or a *Response.
@@ -40,45 +40,43 @@ type Empty struct{}
 
 func (h *Request) appendTo(dst []byte) []byte {
 	if h.Forwarded {
-		dst = append(dst, 0x83)
-		dst = append(appendString(dst, "Forwarded"), 0xc3)
+		dst = pack.AppendBool(pack.AppendString(pack.AppendMap(dst, 3), "Forwarded"), true)
 	} else {
-		dst = append(dst, 0x82)
+		dst = pack.AppendMap(dst, 2)
 	}
-	dst = appendUint(appendString(dst, "Seq"), h.Seq)
-	return appendString(appendString(dst, "ServiceMethod"), h.ServiceMethod)
+	dst = pack.AppendUint(pack.AppendString(dst, "Seq"), h.Seq)
+	return pack.AppendString(pack.AppendString(dst, "ServiceMethod"), h.ServiceMethod)
 }
 
 func (h *Response) appendTo(dst []byte) []byte {
 	if h.Code != 0 {
-		dst = append(dst, 0x84)
-		dst = appendUint(appendString(dst, "Code"), uint64(h.Code))
+		dst = pack.AppendUint(pack.AppendString(pack.AppendMap(dst, 4), "Code"), uint64(h.Code))
 	} else {
-		dst = append(dst, 0x83)
+		dst = pack.AppendMap(dst, 3)
 	}
-	dst = appendString(appendString(dst, "Error"), h.Error)
-	dst = appendUint(appendString(dst, "Seq"), h.Seq)
-	return appendString(appendString(dst, "ServiceMethod"), h.ServiceMethod)
+	dst = pack.AppendString(pack.AppendString(dst, "Error"), h.Error)
+	dst = pack.AppendUint(pack.AppendString(dst, "Seq"), h.Seq)
+	return pack.AppendString(pack.AppendString(dst, "ServiceMethod"), h.ServiceMethod)
 }
 
 // parse replaces h. A method of the same name as before costs no new string.
 func (h *Request) parse(b []byte) error {
 	method := h.ServiceMethod
 	*h = Request{}
-	c := cursor{b: b}
-	for range c.pairs() {
-		switch string(c.string()) {
+	r := pack.Reader{Rest: b}
+	for n := r.Map(); n > 0 && !r.Failed; n-- {
+		switch string(r.Bytes()) {
 		case "Seq":
-			h.Seq = c.uint()
+			h.Seq = r.Uint()
 		case "ServiceMethod":
-			h.ServiceMethod = c.sameString(method)
+			h.ServiceMethod = sameString(r.Bytes(), method)
 		case "Forwarded":
-			h.Forwarded = c.bool()
+			h.Forwarded = r.Bool()
 		default:
-			c.odd = true
+			r.Failed = true
 		}
 	}
-	if c.odd || len(c.b) > 0 {
+	if r.Failed || len(r.Rest) > 0 {
 		*h = Request{}
 		return structs.DecodeValue(b, h)
 	}
@@ -88,125 +86,34 @@ func (h *Request) parse(b []byte) error {
 func (h *Response) parse(b []byte) error {
 	method := h.ServiceMethod
 	*h = Response{}
-	c := cursor{b: b}
-	for range c.pairs() {
-		switch string(c.string()) {
+	r := pack.Reader{Rest: b}
+	for n := r.Map(); n > 0 && !r.Failed; n-- {
+		switch string(r.Bytes()) {
 		case "Error":
-			h.Error = c.sameString("")
+			h.Error = r.String()
 		case "Code":
-			code := c.uint()
-			c.odd = c.odd || code > math.MaxUint16
+			code := r.Uint()
+			r.Failed = r.Failed || code > math.MaxUint16
 			h.Code = structs.Code(code)
 		case "Seq":
-			h.Seq = c.uint()
+			h.Seq = r.Uint()
 		case "ServiceMethod":
-			h.ServiceMethod = c.sameString(method)
+			h.ServiceMethod = sameString(r.Bytes(), method)
 		default:
-			c.odd = true
+			r.Failed = true
 		}
 	}
-	if c.odd || len(c.b) > 0 {
+	if r.Failed || len(r.Rest) > 0 {
 		*h = Response{}
 		return structs.DecodeValue(b, h)
 	}
 	return nil
 }
 
-func appendString(dst []byte, s string) []byte {
-	switch n := len(s); {
-	case n < 32:
-		dst = append(dst, 0xa0|byte(n))
-	case n <= math.MaxUint16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0xda), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n))
+// sameString returns the text in b, which is s itself if they are alike.
+func sameString(b []byte, s string) string {
+	if string(b) == s {
+		return s
 	}
-	return append(dst, s...)
-}
-
-func appendUint(dst []byte, n uint64) []byte {
-	switch {
-	case n < 128:
-		return append(dst, byte(n))
-	case n <= math.MaxUint8:
-		return append(dst, 0xcc, byte(n))
-	case n <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(dst, 0xcd), uint16(n))
-	case n <= math.MaxUint32:
-		return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(n))
-	}
-	return binary.BigEndian.AppendUint64(append(dst, 0xcf), n)
-}
-
-// cursor walks over the usual forms of msgpack. At anything else odd is set,
-// and what it returns from then on means nothing.
-type cursor struct {
-	b   []byte
-	odd bool
-}
-
-func (c *cursor) take(n int) []byte {
-	if n > len(c.b) {
-		c.odd = true
-		n = len(c.b)
-	}
-	taken := c.b[:n]
-	c.b = c.b[n:]
-	return taken
-}
-
-func (c *cursor) byte() byte {
-	if b := c.take(1); len(b) == 1 {
-		return b[0]
-	}
-	return 0xc1 // which is nothing in msgpack
-}
-
-func (c *cursor) bigEndian(width int) (n uint64) {
-	for _, b := range c.take(width) {
-		n = n<<8 | uint64(b)
-	}
-	return n
-}
-
-func (c *cursor) pairs() int {
-	b := c.byte()
-	c.odd = c.odd || b&0xf0 != 0x80
-	return int(b & 0x0f)
-}
-
-func (c *cursor) string() []byte {
-	switch b := c.byte(); {
-	case b&0xe0 == 0xa0:
-		return c.take(int(b & 0x1f))
-	case b == 0xda:
-		return c.take(int(c.bigEndian(2)))
-	}
-	c.odd = true
-	return nil
-}
-
-// sameString returns s if the next string is like it.
-func (c *cursor) sameString(s string) string {
-	if b := c.string(); string(b) != s {
-		return string(b)
-	}
-	return s
-}
-
-func (c *cursor) uint() uint64 {
-	switch b := c.byte(); {
-	case b < 0x80:
-		return uint64(b)
-	case b >= 0xcc && b <= 0xcf:
-		return c.bigEndian(1 << (b - 0xcc))
-	}
-	c.odd = true
-	return 0
-}
-
-func (c *cursor) bool() bool {
-	b := c.byte()
-	c.odd = c.odd || b != 0xc2 && b != 0xc3
-	return b == 0xc3
+	return string(b)
 }
