@@ -49,12 +49,12 @@ type questions struct {
 	open   sync.WaitGroup
 }
 
-// ask runs f, which asks raft and waits.
+// ask runs f, which asks raft and waits, or returns errStopping without asking.
 func (q *questions) ask(f func() error) error {
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
-		return raft.ErrRaftShutdown
+		return errStopping
 	}
 	q.open.Add(1)
 	q.mu.Unlock()

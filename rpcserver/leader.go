@@ -113,6 +113,9 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 			return revoke, fmt.Errorf("write the autopilot configuration: %w", err)
 		}
 	}
+	if err := s.keepClusterID(); err != nil {
+		return revoke, fmt.Errorf("write the cluster id: %w", err)
+	}
 	s.readyTerm.Store(term)
 	s.leader.fire()
 	s.autopilot.Start(ctx)
@@ -163,6 +166,10 @@ func (s *Server) reconcileMember(m serf.Member) {
 	var err error
 	switch m.Status {
 	case serf.StatusAlive:
+		if err := s.checkCluster(&m); err != nil {
+			s.logger.Error("not adding a server to raft", "error", err)
+			return
+		}
 		if server.bootstrap && server.id != s.config.NodeID && s.config.Bootstrap {
 			s.logger.Error("two servers were started with -bootstrap: not adding the other one", "server", server.name)
 			return

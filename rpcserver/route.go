@@ -217,8 +217,10 @@ func applyError(err error) error {
 		return structs.ErrNoLeader
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return structs.Errorf(structs.Busy, "raft apply failed: the leader has too much to do, nothing was done")
-	case errors.Is(err, raft.ErrRaftShutdown):
-		return structs.Errorf(structs.Leaving, "raft apply failed: server is shutting down")
+	case errors.Is(err, errStopping):
+		return err
 	}
+	// Raft's own word that it shuts down is among the rest: it may come for an
+	// entry that was committed but not applied here any more.
 	return structs.Errorf(structs.Unclear, "raft apply failed: %v: the request may or may not have been carried out", err)
 }

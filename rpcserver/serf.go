@@ -156,6 +156,9 @@ func (g mergeGuard) NotifyMerge(others []*serf.Member) error {
 		if dc := m.Tags["dc"]; dc != g.s.config.Datacenter {
 			return fmt.Errorf("member %s is of datacenter %q, not %q", m.Name, dc, g.s.config.Datacenter)
 		}
+		if err := g.s.checkCluster(m); err != nil && m.Status != serf.StatusLeft {
+			return err
+		}
 		id := m.Tags["id"]
 		if id == "" || m.Status == serf.StatusLeft {
 			continue

@@ -50,6 +50,7 @@ type Server struct {
 	members   members
 	expecting atomic.Int64 // servers that a new cluster still waits for
 	autopilot *autopilot.Autopilot
+	clusterID atomic.Value // string; see identity.go
 
 	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
 	leader    signal        // fires when who leads, or whether we are ready, has changed
@@ -131,6 +132,7 @@ func (s *Server) start() error {
 	s.autopilot = s.newAutopilot()
 	s.tasks.Go(s.handleEvents)
 	s.tasks.Go(s.watchLeadership)
+	s.tasks.Go(s.learnClusterID)
 	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
 	return nil
 }

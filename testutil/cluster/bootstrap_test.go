@@ -94,7 +94,9 @@ func TestTwoBootstraps(t *testing.T) {
 				return put(n, "who", n.Config.NodeName)
 			})
 		}
-		c.Nodes[1].Join(c.Nodes[0])
+		if _, err := c.Nodes[1].Server.Join([]string{c.Nodes[0].IP + ":8301"}); err == nil {
+			t.Error("two clusters were joined")
+		}
 		time.Sleep(time.Minute)
 		for _, n := range c.Nodes {
 			mustGet(t, n, "who", consistent, n.Config.NodeName)
