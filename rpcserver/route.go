@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"praetor/rpcserver/client"
 	"praetor/structs"
 )
 
@@ -97,13 +98,7 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 		return err
 	}
 	if c.read == nil {
-		ctx = context.WithoutCancel(ctx) // once under way, its caller wants to know what became of it
-		timed, cancel := context.WithTimeout(ctx, s.config.RPCHoldTimeout+forwardGrace)
-		defer cancel()
-		if err = conn.CallLeader(timed, c.method, c.request, c.reply); errors.Is(err, context.DeadlineExceeded) {
-			return structs.Errorf(structs.Unclear, "the leader did not answer in time: %s may or may not have been carried out", c.method)
-		}
-		return err
+		return s.writeAtLeader(ctx, conn, tenure, c)
 	}
 	wait := s.waitTime(c.read)
 	timed, cancel := context.WithTimeout(ctx, wait+wait/16+s.config.RPCHoldTimeout+forwardGrace)
@@ -117,6 +112,27 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 		return structs.Errorf(structs.Unreachable, "the leader did not answer in time")
 	case errors.Is(err, context.Canceled):
 		return errLeaderMoved
+	}
+	return err
+}
+
+// writeAtLeader sends a write on. Once under way it is not given up because its
+// caller hangs up: the next one may ask what became of it. It is when we hear
+// of another leader, or of none, and the answer does not come soon after.
+func (s *Server) writeAtLeader(ctx context.Context, conn *client.Conn, tenure context.Context, c call) error {
+	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.RPCHoldTimeout+forwardGrace)
+	defer cancel()
+	stop := context.AfterFunc(tenure, func() {
+		select {
+		case <-time.After(answerGrace):
+			cancel()
+		case <-timed.Done():
+		}
+	})
+	defer stop()
+	err := conn.CallLeader(timed, c.method, c.request, c.reply)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return structs.Errorf(structs.Unclear, "the leader did not answer in time: %s may or may not have been carried out", c.method)
 	}
 	return err
 }
@@ -144,6 +160,10 @@ func (c *call) waitUntil(until time.Time) {
 
 // forwardGrace is how much longer than the leader's own patience we wait for it.
 const forwardGrace = 5 * time.Second
+
+// answerGrace is how long a write may go on waiting for a leader that we no
+// longer take for one: it may have had the time to carry it out.
+const answerGrace = time.Second
 
 // mayTryAgain reports whether nothing was done, or nothing was to be done.
 func (c *call) mayTryAgain(err error) bool {

@@ -128,3 +128,25 @@ func TestClientLeavesASilentServer(t *testing.T) {
 		c.Net.Heal()
 	})
 }
+
+// A write that was sent on to a leader that then fell silent is not held until
+// gossip notices: soon after there is another leader, its outcome is unclear.
+func TestForwardedWriteToASilentLeader(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "v")
+		old := c.Leader()
+		follower := c.Followers()[0]
+		isolate(c, old)
+		start := time.Now()
+		err := put(follower, "k", "w")
+		if took := time.Since(start); !structs.IsCode(err, structs.Unclear) || took > 5*time.Second {
+			t.Errorf("got %v after %v, want an unclear outcome within 5s", err, took)
+		}
+		if err := put(follower, "k", "x"); err != nil {
+			t.Errorf("the next write: %v", err)
+		}
+		c.Net.Heal()
+		mustGet(t, old, "k", consistent, "x")
+	})
+}
