@@ -131,8 +131,8 @@ func (c *agentCommand) announce(cfg *config.Runtime, a *agent.Agent) {
 		if url != "http://127.0.0.1:8500" {
 			at = " -http-addr=" + url
 		}
-		c.ui.Output(fmt.Sprintf("    Try it from another terminal:\n\n        praetor kv put%[1]s hello world\n"+
-			"        curl '%[2]s/v1/kv/hello?raw'\n        praetor members%[1]s\n", at, url))
+		c.ui.Output(fmt.Sprintf("    Try it from another terminal:\n\n        %[1]s kv put%[2]s hello world\n"+
+			"        curl '%[3]s/v1/kv/hello?raw'\n        %[1]s members%[2]s\n", os.Args[0], at, url))
 	}
 	c.ui.Output("==> Log data will now stream in as it occurs:\n")
 }
