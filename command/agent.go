@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -132,9 +133,17 @@ func (c *agentCommand) announce(cfg *config.Runtime, a *agent.Agent) {
 			at = " -http-addr=" + url
 		}
 		c.ui.Output(fmt.Sprintf("    Try it from another terminal:\n\n        %[1]s kv put%[2]s hello world\n"+
-			"        curl '%[3]s/v1/kv/hello?raw'\n        %[1]s members%[2]s\n", os.Args[0], at, url))
+			"        curl '%[3]s/v1/kv/hello?raw'\n        %[1]s members%[2]s\n", asTyped(), at, url))
 	}
 	c.ui.Output("==> Log data will now stream in as it occurs:\n")
+}
+
+// asTyped is how this program was started, so that the same will work again.
+func asTyped() string {
+	if filepath.Base(os.Args[0]) == "praetor" {
+		return os.Args[0]
+	}
+	return "praetor"
 }
 
 // await serves signals until the agent has stopped.
