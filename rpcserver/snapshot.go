@@ -58,6 +58,9 @@ func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, i
 			}
 			return s.saveHere(ctx, q, out)
 		}
+		if q.Forwarded && !s.isRaftLeader() {
+			return meta, structs.ErrNoLeader
+		}
 		if addr := s.leaderAddr(); addr != "" && !s.isRaftLeader() {
 			return s.snapshotAtLeader(ctx, addr, q, in, out)
 		}
@@ -142,7 +145,9 @@ func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.S
 		return structs.QueryMeta{}, structs.Errorf(structs.Unreachable, "cannot reach the leader at %s: %v", addr, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	meta, archive, err := snapshotExchange(conn, q, in)
+	forwarded := *q
+	forwarded.Forwarded = true
+	meta, archive, err := snapshotExchange(conn, &forwarded, in)
 	if err != nil || out == nil {
 		stop()
 		conn.Close()

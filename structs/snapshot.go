@@ -15,6 +15,7 @@ type SnapshotRequest struct {
 	Token      string
 	AllowStale bool
 	Op         SnapshotOp
+	Forwarded  bool `codec:",omitempty"` // ours: sent on by a server that takes us for the leader
 }
 
 // SnapshotResponse answers a SnapshotRequest; for a save the archive follows.
