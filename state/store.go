@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-memdb"
@@ -109,7 +110,13 @@ func (r *Reader) tableIndex(name string) uint64 {
 type Writer struct {
 	Reader
 	index   uint64   // raft index of the command at work
-	journal []func() // how to undo the command at work, last change first
+	journal []change // what the command at work has changed so far
+}
+
+// change is one row that became another.
+type change struct {
+	table         string
+	before, after any // nil where there was, or is, none
 }
 
 // Write starts a transaction. There is one at a time: a second call waits for
@@ -127,8 +134,12 @@ func (w *Writer) Begin(index uint64) {
 
 // Undo takes back every change since Begin.
 func (w *Writer) Undo() {
-	for i := len(w.journal) - 1; i >= 0; i-- {
-		w.journal[i]()
+	for _, c := range slices.Backward(w.journal) {
+		if c.before != nil {
+			w.insert(c.table, c.before)
+		} else {
+			w.delete(c.table, c.after)
+		}
 	}
 	clear(w.journal)
 	w.journal = w.journal[:0]

@@ -145,20 +145,17 @@ func (t *Table[T]) Len(r *Reader) int {
 
 // put stores row, in place of the one that had its key.
 func (t *Table[T]) put(w *Writer, row *T) {
-	before := t.get(&w.Reader, t.key(row))
-	w.journal = append(w.journal, func() {
-		if before == nil {
-			w.delete(t.name, row)
-		} else {
-			w.insert(t.name, before)
-		}
-	})
+	c := change{table: t.name, after: row}
+	if before := t.get(&w.Reader, t.key(row)); before != nil {
+		c.before = before
+	}
+	w.journal = append(w.journal, c)
 	w.insert(t.name, row)
 }
 
 // remove deletes a row that is there.
 func (t *Table[T]) remove(w *Writer, row *T) {
-	w.journal = append(w.journal, func() { w.insert(t.name, row) })
+	w.journal = append(w.journal, change{table: t.name, before: row})
 	w.delete(t.name, row)
 }
 
