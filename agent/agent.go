@@ -67,17 +67,19 @@ type Agent struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	leave   sync.Once
-	stop    sync.Once
-	stopped chan struct{}
-	err     error // why we stopped; to be read once stopped is closed
+	leave    sync.Once
+	left     chan struct{} // closed when the server has left the cluster, or could not
+	leaveErr error         // why it could not; read it after left
+	stop     sync.Once
+	stopped  chan struct{}
+	err      error // why we stopped; to be read once stopped is closed
 }
 
 // New starts an agent: it returns once HTTP is served and the server takes part
 // in its cluster. A failed New leaves nothing running and returns nil.
 func New(cfg *config.Runtime, options Options) (*Agent, error) {
 	own := *cfg
-	a := &Agent{config: &own, options: options, stopped: make(chan struct{})}
+	a := &Agent{config: &own, options: options, left: make(chan struct{}), stopped: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := a.start(); err != nil {
 		return nil, errors.Join(err, a.teardown())
@@ -156,7 +158,7 @@ func (a *Agent) NodeID() string { return a.config.NodeID }
 func (a *Agent) HTTPAddrs() []string { return a.http.urls() }
 
 // Leave starts to leave the cluster for good, and returns. The agent stops when
-// that is done: Wait tells how it went.
+// that is done: awaitLeft and Wait tell how it went.
 func (a *Agent) Leave() error {
 	if a.ctx.Err() != nil {
 		return structs.Errorf(structs.Leaving, "this agent is stopping already")
@@ -164,19 +166,32 @@ func (a *Agent) Leave() error {
 	a.leave.Do(func() {
 		a.logger.Info("leaving the cluster, then stopping")
 		limit := a.config.LeaveDrainTime + leaveTime
-		left := make(chan error, 1)
-		go func() { left <- a.server.Leave() }()
+		done := make(chan error, 1)
+		go func() { done <- a.server.Leave() }()
 		go func() {
 			select {
-			case err := <-left:
-				a.end(err)
+			case a.leaveErr = <-done:
 			case <-time.After(limit):
-				a.end(fmt.Errorf("leaving the cluster took longer than %v: stopping without a goodbye", limit))
+				a.leaveErr = fmt.Errorf("leaving the cluster took longer than %v: stopping without a goodbye", limit)
 			case <-a.stopped:
+				a.leaveErr = structs.Errorf(structs.Leaving, "this agent was stopped before it had left")
 			}
+			close(a.left)
+			a.end(a.leaveErr)
 		}()
 	})
 	return nil
+}
+
+// awaitLeft waits, after Leave, until the server has left the cluster and
+// returns why it could not, if so. It gives up with ctx.
+func (a *Agent) awaitLeft(ctx context.Context) error {
+	select {
+	case <-a.left:
+		return a.leaveErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Shutdown stops the agent; its server stays a member of the cluster that is

@@ -149,6 +149,9 @@ func agentLeave(c *exchange) error {
 	if err := c.Leave(); err != nil {
 		return err
 	}
+	if err := c.awaitLeft(c.r.Context()); err != nil {
+		return err
+	}
 	return c.done()
 }
 

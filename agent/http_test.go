@@ -64,7 +64,7 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 	}
 	t.Cleanup(m.close)
 	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard}), server: server, metrics: m}
-	a.stopped = make(chan struct{})
+	a.left, a.stopped = make(chan struct{}), make(chan struct{})
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return &testAPI{t: t, agent: a, handler: a.handler()}
 }

@@ -93,7 +93,7 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 	if addr == "" || forwarded {
 		return structs.ErrNoLeader
 	}
-	conn, err := s.pool.Get(ctx, addr)
+	conn, err := s.reach(ctx, tenure, addr)
 	if err != nil {
 		return err
 	}
@@ -114,6 +114,19 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 		return errLeaderMoved
 	}
 	return err
+}
+
+// reach connects to the leader, as long as it is the leader.
+func (s *Server) reach(ctx, tenure context.Context, addr string) (*client.Conn, error) {
+	dialing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(tenure, cancel)
+	defer stop()
+	conn, err := s.pool.Get(dialing, addr)
+	if err != nil && ctx.Err() == nil && tenure.Err() != nil {
+		return nil, structs.ErrNoLeader
+	}
+	return conn, err
 }
 
 // writeAtLeader sends a write on. Once under way it is not given up because its
