@@ -14,7 +14,7 @@ import (
 // First bytes of a connection to the RPC port.
 const (
 	ByteRPC      byte = 0 // messages of this package
-	ByteRaft     byte = 1 // raft's own transport
+	ByteRaft     byte = 1 // the receiver's id, then raft's own transport
 	ByteTLS      byte = 3 // a TLS handshake, and inside it another first byte
 	ByteYamux    byte = 4 // a yamux session whose streams carry messages of this package
 	ByteSnapshot byte = 5 // one snapshot save or restore
