@@ -27,6 +27,7 @@ const (
 	Resubmit      Code = 13 // nothing was done; send the whole request again
 	Conflict      Code = 14 // the current state forbids it
 	Unreachable   Code = 15 // no server could be reached; nothing was done
+	Fenced        Code = 16 // the lock that the write depends on is not held any more; nothing was done
 )
 
 // Error is an error that a caller can act on.

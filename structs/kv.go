@@ -1,14 +1,36 @@
 package structs
 
+import "time"
+
 // DirEntry is a key with its value. As a stored row it is shared by all
 // readers: clone it before changing it.
 type DirEntry struct {
-	LockIndex uint64 // how often the lock on the key was taken
+	LockIndex uint64 // how often the lock on the key was taken; never goes back, so it is a fencing token
 	Key       string
 	Flags     uint64 // means what its writer wants
 	Value     []byte // nil when empty
 	Session   string `json:",omitempty"` // session that holds the lock on the key
+
+	// What follows is ours: Consul looks past it, and it is written only where
+	// it is not zero.
+
+	TTL      time.Duration `codec:",omitempty" json:",omitempty"` // the key goes when it was not set for as long; 0 stays
+	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run
+
+	// A session that was invalidated while it held the lock leaves a lock delay.
+	// In a request to lock, LockDelayIndex is the leader's word that the delay
+	// left at this index, or before, is over.
+	LockDelay      time.Duration `codec:",omitempty" json:"-"`
+	LockDelayIndex uint64        `codec:",omitempty" json:"-"` // raft index at which it was left
+
 	RaftIndex
+}
+
+// Fence is a condition of a write: the lock on Key is held, and LockIndex is
+// still that of whoever took it.
+type Fence struct {
+	Key       string
+	LockIndex uint64
 }
 
 // KVOp is what a KVSRequest does.
@@ -17,12 +39,13 @@ type KVOp string
 // The operations of KV.Apply; lock and unlock need sessions.
 const (
 	KVSet        KVOp = "set"
-	KVCAS        KVOp = "cas"         // set, if DirEnt.ModifyIndex is still the key's
-	KVDelete     KVOp = "delete"      //
+	KVCAS        KVOp = "cas" // set, if DirEnt.ModifyIndex is still the key's
+	KVDelete     KVOp = "delete"
 	KVDeleteCAS  KVOp = "delete-cas"  // delete, if DirEnt.ModifyIndex is still the key's
 	KVDeleteTree KVOp = "delete-tree" // delete all keys that begin with DirEnt.Key
-	KVLock       KVOp = "lock"
-	KVUnlock     KVOp = "unlock"
+	KVLock       KVOp = "lock"        // set, if DirEnt.Session can have the lock on the key
+	KVUnlock     KVOp = "unlock"      // set and give the lock back, if DirEnt.Session holds it
+	KVExpire     KVOp = "expire"      // delete, if DirEnt.TTLIndex is still the key's; for the leader alone
 )
 
 // KVSRequest changes keys. The reply is a bool, which means something for the
@@ -31,6 +54,7 @@ type KVSRequest struct {
 	Datacenter string
 	Op         KVOp
 	DirEnt     DirEntry
+	Fence      *Fence `codec:",omitempty"` // ours; nil: no condition
 	WriteRequest
 }
 

@@ -11,14 +11,33 @@ import (
 // which costs several times as much as all else that is done with them. A
 // message with an unknown key is left to the codec.
 
+// appendPack leaves out what is ours where it is zero, as the codec does.
 func (e *DirEntry) appendPack(b []byte) []byte {
-	b = pack.AppendMap(b, 7)
+	ours := 0
+	for _, set := range [...]bool{e.TTL != 0, e.TTLIndex != 0, e.LockDelay != 0, e.LockDelayIndex != 0} {
+		if set {
+			ours++
+		}
+	}
+	b = pack.AppendMap(b, 7+ours)
 	b = pack.AppendUint(pack.AppendString(b, "CreateIndex"), e.CreateIndex)
 	b = pack.AppendUint(pack.AppendString(b, "Flags"), e.Flags)
 	b = pack.AppendString(pack.AppendString(b, "Key"), e.Key)
+	if e.LockDelay != 0 {
+		b = pack.AppendInt(pack.AppendString(b, "LockDelay"), int64(e.LockDelay))
+	}
+	if e.LockDelayIndex != 0 {
+		b = pack.AppendUint(pack.AppendString(b, "LockDelayIndex"), e.LockDelayIndex)
+	}
 	b = pack.AppendUint(pack.AppendString(b, "LockIndex"), e.LockIndex)
 	b = pack.AppendUint(pack.AppendString(b, "ModifyIndex"), e.ModifyIndex)
 	b = pack.AppendString(pack.AppendString(b, "Session"), e.Session)
+	if e.TTL != 0 {
+		b = pack.AppendInt(pack.AppendString(b, "TTL"), int64(e.TTL))
+	}
+	if e.TTLIndex != 0 {
+		b = pack.AppendUint(pack.AppendString(b, "TTLIndex"), e.TTLIndex)
+	}
 	return pack.AppendBytes(pack.AppendString(b, "Value"), e.Value)
 }
 
@@ -31,12 +50,20 @@ func (e *DirEntry) readPack(r *pack.Reader) bool {
 			e.Flags = r.Uint()
 		case "Key":
 			e.Key = r.String()
+		case "LockDelay":
+			e.LockDelay = time.Duration(r.Int())
+		case "LockDelayIndex":
+			e.LockDelayIndex = r.Uint()
 		case "LockIndex":
 			e.LockIndex = r.Uint()
 		case "ModifyIndex":
 			e.ModifyIndex = r.Uint()
 		case "Session":
 			e.Session = r.String()
+		case "TTL":
+			e.TTL = time.Duration(r.Int())
+		case "TTLIndex":
+			e.TTLIndex = r.Uint()
 		case "Value":
 			e.Value = bytes.Clone(r.Bytes())
 		default:
@@ -47,9 +74,16 @@ func (e *DirEntry) readPack(r *pack.Reader) bool {
 }
 
 func (c *KVSRequest) appendPack(b []byte) []byte {
-	b = pack.AppendMap(b, 4)
+	n := 4
+	if c.Fence != nil {
+		n++
+	}
+	b = pack.AppendMap(b, n)
 	b = pack.AppendString(pack.AppendString(b, "Datacenter"), c.Datacenter)
 	b = c.DirEnt.appendPack(pack.AppendString(b, "DirEnt"))
+	if c.Fence != nil {
+		b = c.Fence.appendPack(pack.AppendString(b, "Fence"))
+	}
 	b = pack.AppendString(pack.AppendString(b, "Op"), string(c.Op))
 	return pack.AppendString(pack.AppendString(b, "Token"), c.Token)
 }
@@ -63,10 +97,35 @@ func (c *KVSRequest) readPack(r *pack.Reader) bool {
 			if !c.DirEnt.readPack(r) {
 				return false
 			}
+		case "Fence":
+			c.Fence = new(Fence)
+			if !c.Fence.readPack(r) {
+				return false
+			}
 		case "Op":
 			c.Op = kvOp(r.Bytes())
 		case "Token":
 			c.Token = r.String()
+		default:
+			return false
+		}
+	}
+	return !r.Failed
+}
+
+func (f *Fence) appendPack(b []byte) []byte {
+	b = pack.AppendMap(b, 2)
+	b = pack.AppendString(pack.AppendString(b, "Key"), f.Key)
+	return pack.AppendUint(pack.AppendString(b, "LockIndex"), f.LockIndex)
+}
+
+func (f *Fence) readPack(r *pack.Reader) bool {
+	for n := r.Map(); n > 0 && !r.Failed; n-- {
+		switch string(r.Bytes()) {
+		case "Key":
+			f.Key = r.String()
+		case "LockIndex":
+			f.LockIndex = r.Uint()
 		default:
 			return false
 		}

@@ -1,10 +1,17 @@
 package structs
 
+import "time"
+
 // Tombstone remembers that a key, or every key under a prefix, was deleted, so
 // that the index of a list never goes back while somebody may be waiting on it.
 type Tombstone struct {
 	Key   string
 	Index uint64 // raft index of the delete
+
+	// What the key would still remember, had it not been deleted; see DirEntry.
+	LockIndex      uint64
+	LockDelay      time.Duration
+	LockDelayIndex uint64
 }
 
 // TombstoneReap is the one operation of a TombstoneRequest.
