@@ -201,6 +201,16 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 		}
 		awaitHealth(t, c, "foreign1", "critical", 3*time.Minute)
 		took(t, "critical after the restore", restored, grace, grace+2*time.Minute)
+
+		// Another restore begins anew, under the same leader too.
+		if err := restore(c.Leader(), archive); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(grace - 5*time.Second)
+		if got := health(t, c.Leader(), "foreign1"); got != "passing" {
+			t.Errorf("within the grace of the second restore: got %s, want passing", got)
+		}
+		awaitHealth(t, c, "foreign1", "critical", 3*time.Minute)
 		if err := c.Followers()[0].ForceLeave("foreign2", false); err != nil {
 			t.Errorf("force-leave: %v", err)
 		}
