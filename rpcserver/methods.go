@@ -17,10 +17,28 @@ var methods = []method{
 	read("KV.ListKeys", kvListKeys),
 
 	writeThen[string]("Session.Apply", sessionApply, sessionApplied),
-	readHere("Session.Get", sessionGet),
-	readHere("Session.List", sessionList),
-	readHere("Session.NodeSessions", sessionNodeSessions),
+	readAt("Session.Get", sessionGet),
+	readAt("Session.List", sessionList),
+	readAt("Session.NodeSessions", sessionNodeSessions),
 	leaderRead("Session.Renew", sessionRenew),
+
+	write[struct{}]("Catalog.Register", catalogRegister),
+	write[struct{}]("Catalog.Deregister", catalogDeregister),
+	local("Catalog.ListDatacenters", catalogDatacenters),
+	read("Catalog.ListNodes", catalogListNodes),
+	read("Catalog.ListServices", catalogListServices),
+	read("Catalog.ServiceList", catalogServiceList),
+	read("Catalog.ServiceNodes", catalogServiceNodes),
+	read("Catalog.NodeServices", catalogNodeServices),
+	read("Catalog.NodeServiceList", catalogNodeServiceList),
+	read("Health.ChecksInState", healthChecksInState),
+	read("Health.NodeChecks", healthNodeChecks),
+	read("Health.ServiceChecks", healthServiceChecks),
+	read("Health.ServiceNodes", healthServiceNodes),
+	read("Internal.NodeInfo", internalNodeInfo),
+	read("Internal.NodeDump", internalNodeDump),
+	read("Internal.ServiceDump", internalServiceDump),
+	readAt("Operator.Usage", operatorUsage),
 
 	local("Status.Ping", statusPing),
 	local("Status.Leader", statusLeader),
@@ -112,11 +130,11 @@ func read[Q, R any, PQ interface {
 	*R
 	Meta() *structs.QueryMeta
 }](name string, run func(*state.Reader, *Q, *R) error) method {
-	return readHere[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
+	return readAt[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
 }
 
-// readHere is read for methods that say more than the state knows.
-func readHere[Q, R any, PQ interface {
+// readAt is read for what needs to know the server as well.
+func readAt[Q, R any, PQ interface {
 	*Q
 	request
 	Options() *structs.QueryOptions
