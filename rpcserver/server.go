@@ -60,6 +60,10 @@ type Server struct {
 	leaving   atomic.Bool
 	unknown   unknownNodes
 
+	sessions   sessionTimers
+	lockDelays lockDelays
+	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
+
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting

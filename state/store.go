@@ -15,6 +15,7 @@ import (
 var Tables = []anyTable{
 	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
 	Nodes, Services, Checks,
+	KeyTTLs, Sessions,
 }
 
 // Indexes says at which raft index each table last changed.

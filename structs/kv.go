@@ -1,6 +1,9 @@
 package structs
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // DirEntry is a key with its value. As a stored row it is shared by all
 // readers: clone it before changing it.
@@ -15,7 +18,7 @@ type DirEntry struct {
 	// it is not zero.
 
 	TTL      time.Duration `codec:",omitempty" json:",omitempty"` // the key goes when it was not set for as long; 0 stays
-	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run
+	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run; in snapshots and for expire, see KeyTTL
 
 	// A session that was invalidated while it held the lock leaves a lock delay.
 	// In a request to lock, LockDelayIndex is the leader's word that the delay
@@ -24,6 +27,52 @@ type DirEntry struct {
 	LockDelayIndex uint64        `codec:",omitempty" json:"-"` // raft index at which it was left
 
 	RaftIndex
+}
+
+// plainEntry has the fields without the methods.
+type plainEntry DirEntry
+
+// jsonEntry shadows the TTL with one that is text in JSON.
+type jsonEntry struct {
+	*plainEntry
+	TTL Duration `json:",omitempty"`
+}
+
+// MarshalJSON writes the TTL as text, if there is one.
+func (e DirEntry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(jsonEntry{(*plainEntry)(&e), Duration(e.TTL)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (e *DirEntry) UnmarshalJSON(text []byte) error {
+	in := jsonEntry{plainEntry: (*plainEntry)(e)}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	e.TTL = time.Duration(in.TTL)
+	return nil
+}
+
+// Limits of a key's TTL.
+const (
+	MinKeyTTL = time.Second
+	MaxKeyTTL = 366 * 24 * time.Hour
+)
+
+// CheckKeyTTL refuses a TTL that no key can have. 0 is none.
+func CheckKeyTTL(ttl time.Duration) error {
+	if ttl == 0 || ttl >= MinKeyTTL && ttl <= MaxKeyTTL {
+		return nil
+	}
+	return Errorf(Invalid, "Invalid key TTL '%v', must be between [%v=%v]", ttl, MinKeyTTL, MaxKeyTTL)
+}
+
+// KeyTTL says since when the TTL of a key runs. It stands beside the key, so
+// that to set the TTL anew touches nothing that somebody watches.
+type KeyTTL struct {
+	Key   string
+	TTL   time.Duration
+	Index uint64 // raft index at which it last began to run
 }
 
 // Fence is a condition of a write: the lock on Key is held, and LockIndex is
