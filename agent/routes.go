@@ -22,6 +22,8 @@ var routes = []route{
 	{"PUT /v1/kv/", kvPut},
 	{"DELETE /v1/kv/", kvDelete},
 
+	{"PUT /v1/txn", txn},
+
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},
 

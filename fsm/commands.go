@@ -12,6 +12,7 @@ var commands = register(
 	on((*state.Writer).ApplyKV),
 	on((*state.Writer).ApplyTombstone),
 	on((*state.Writer).ApplyAutopilot),
+	on((*state.Writer).ApplyTxn),
 	on((*state.Writer).ApplyMetadata),
 )
 

@@ -24,6 +24,10 @@ var samples = []structs.Command{
 	&structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "b/c", Value: []byte("2")}},
 	&structs.KVSRequest{Op: structs.KVDelete, DirEnt: structs.DirEntry{Key: "a"}},
 	&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: 1},
+	&structs.TxnRequest{Ops: []structs.TxnOp{
+		{KV: &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: structs.DirEntry{Key: "t", Value: []byte("3")}}},
+		{KV: &structs.TxnKVOp{Verb: structs.KVGet, DirEnt: structs.DirEntry{Key: "t"}}},
+	}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},
 }

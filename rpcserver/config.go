@@ -126,7 +126,7 @@ func DefaultConfig() Config {
 		ReconcileEvery:   60 * time.Second,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
-			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10,
+			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,
 		},
 		Autopilot: structs.AutopilotConfig{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,

@@ -15,6 +15,9 @@ var methods = []method{
 	read("KV.List", kvList),
 	read("KV.ListKeys", kvListKeys),
 
+	writeOrAnswer("Txn.Apply", txnApply),
+	newMethod("Txn.Read", txnRead),
+
 	local("Status.Ping", statusPing),
 	local("Status.Leader", statusLeader),
 	local("Status.Peers", statusPeers),
@@ -61,9 +64,19 @@ func write[R, C any, PC interface {
 	structs.Command
 	request
 }](name string, prepare func(*Server, PC) error) method {
+	return writeOrAnswer(name, func(s *Server, c PC, _ *R) (bool, error) { return false, prepare(s, c) })
+}
+
+// writeOrAnswer is write with a prepare that may answer by itself: it then
+// fills in the reply and returns true, and nothing is logged.
+func writeOrAnswer[R, C any, PC interface {
+	*C
+	structs.Command
+	request
+}](name string, prepare func(*Server, PC, *R) (answered bool, err error)) method {
 	return newMethod(name, func(ctx context.Context, s *Server, c *C, reply *R) error {
 		return s.route(ctx, call{method: name, request: PC(c), reply: reply, here: func(context.Context) error {
-			if err := prepare(s, c); err != nil {
+			if answered, err := prepare(s, c, reply); answered || err != nil {
 				return err
 			}
 			result, err := s.apply(PC(c))

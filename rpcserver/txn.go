@@ -1,0 +1,151 @@
+package rpcserver
+
+import (
+	"context"
+	"reflect"
+
+	"praetor/state"
+	"praetor/structs"
+)
+
+// txnApply checks a transaction before it goes into the log. Operations that
+// make no sense are answered at once.
+func txnApply(s *Server, c *structs.TxnRequest, reply *structs.TxnResponse) (answered bool, err error) {
+	if err := s.checkTxnSize(c.Ops); err != nil {
+		return false, err
+	}
+	for i := range c.Ops {
+		if err := s.prepareOp(&c.Ops[i]); err != nil {
+			reply.Errors = append(reply.Errors, structs.TxnError{OpIndex: i, What: err.Error()})
+		}
+	}
+	return len(reply.Errors) > 0, nil
+}
+
+// txnRead serves Txn.Read: a read that does not wait, whatever it asks for.
+func txnRead(ctx context.Context, s *Server, q *structs.TxnReadRequest, reply *structs.TxnReadResponse) error {
+	q.MinQueryIndex = 0
+	return s.route(ctx, call{method: "Txn.Read", request: q, reply: reply, read: &q.QueryOptions, here: func(ctx context.Context) error {
+		if err := s.checkTxnSize(q.Ops); err != nil {
+			return err
+		}
+		var wrong []structs.TxnError
+		for i := range q.Ops {
+			if err := checkReadOp(&q.Ops[i]); err != nil {
+				wrong = append(wrong, structs.TxnError{OpIndex: i, What: err.Error()})
+			}
+		}
+		return s.blocking(ctx, &q.QueryOptions, &reply.QueryMeta, func(r *state.Reader) error {
+			if reply.TxnResponse = (structs.TxnResponse{Errors: wrong}); wrong == nil {
+				reply.TxnResponse = r.Txn(q.Ops)
+			}
+			return nil
+		})
+	}})
+}
+
+func checkReadOp(op *structs.TxnOp) error {
+	if err := checkOp(op); err != nil {
+		return err
+	}
+	if op.Writes() {
+		return structs.Errorf(structs.Invalid, "a transaction that only reads cannot do this: send it to Txn.Apply")
+	}
+	return nil
+}
+
+// prepareOp checks an operation and decides what must be decided once.
+func (s *Server) prepareOp(op *structs.TxnOp) error {
+	return checkOp(op)
+}
+
+// checkOp refuses an operation that makes no sense whatever the state is. One
+// that says nothing is fine.
+func checkOp(op *structs.TxnOp) error {
+	switch {
+	case op.Intention != nil:
+		return structs.Errorf(structs.Unsupported, "Praetor has no service mesh, so no intentions")
+	case op.Kinds() > 1:
+		return structs.Errorf(structs.Invalid, "an operation is of one kind only: make one of each")
+	case op.KV != nil:
+		return checkKVOp(op.KV)
+	case op.Kinds() > 0:
+		return structs.Errorf(structs.Unsupported, "transactions of nodes, services, checks and sessions are not there yet")
+	}
+	return nil
+}
+
+func checkKVOp(op *structs.TxnKVOp) error {
+	switch op.Verb {
+	case structs.KVDeleteTree:
+		return nil
+	case structs.KVSet, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS,
+		structs.KVGet, structs.KVGetOrEmpty, structs.KVGetTree,
+		structs.KVCheckIndex, structs.KVCheckSession, structs.KVCheckNotExists:
+	default:
+		return structs.Errorf(structs.Invalid, "unknown KV operation: %s", op.Verb)
+	}
+	if op.DirEnt.Key == "" {
+		return structs.Errorf(structs.Invalid, "Must provide key")
+	}
+	return nil
+}
+
+// checkTxnSize holds a transaction to the limits, wherever it comes from.
+func (s *Server) checkTxnSize(ops []structs.TxnOp) error {
+	limits := s.limits.Load()
+	if len(ops) > limits.TxnMaxOps {
+		return structs.Errorf(structs.TooLarge, "Transaction contains too many operations (%d > %d). See limits.txn_max_ops.",
+			len(ops), limits.TxnMaxOps)
+	}
+	total := 0
+	for i := range ops {
+		if kv := ops[i].KV; kv != nil && len(kv.DirEnt.Value) > limits.KVMaxValueSize {
+			return structs.Errorf(structs.TooLarge, "Value for key %q is too large (%d > %d bytes). See limits.kv_max_value_size.",
+				kv.DirEnt.Key, len(kv.DirEnt.Value), limits.KVMaxValueSize)
+		}
+		total += payload(reflect.ValueOf(&ops[i]))
+	}
+	if limit := limits.txnSize(); total > limit {
+		return structs.Errorf(structs.TooLarge, "Transaction is too large (%d > %d bytes). See limits.txn_max_req_len.", total, limit)
+	}
+	return nil
+}
+
+// txnSize is how many bytes a transaction may have: a value that is allowed by
+// itself is allowed in one.
+func (l *Limits) txnSize() int { return max(l.TxnMaxReqLen, l.KVMaxValueSize) }
+
+// opOverhead is how many bytes of an encoded operation are not its payload.
+const opOverhead = 2 << 10
+
+// payload counts the bytes that an operation carries: texts, values, and one
+// for each member of a list or map. It is never more than the operation's JSON,
+// so what the HTTP API lets through is not too large here.
+func payload(v reflect.Value) int {
+	n := 0
+	switch v.Kind() {
+	case reflect.String:
+		return v.Len()
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return v.Len()
+		}
+		for i := range v.Len() {
+			n += 1 + payload(v.Index(i))
+		}
+	case reflect.Map:
+		for entry := v.MapRange(); entry.Next(); {
+			n += 1 + payload(entry.Key()) + payload(entry.Value())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			n += payload(v.Field(i))
+		}
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			return payload(v.Elem())
+		}
+	}
+	return n
+}
