@@ -15,7 +15,11 @@ import (
 // txnJSON is an operation of a transaction in a request: one of its fields is set.
 type txnJSON struct {
 	KV        *txnKVJSON
-	Intention *struct{}
+	Node      *structs.TxnNodeOp
+	Service   *txnServiceJSON
+	Check     *txnCheckJSON
+	Session   *txnSessionJSON
+	Intention *json.RawMessage
 }
 
 // txnKVJSON is an operation on a key. Index is the ModifyIndex that the verb
@@ -44,9 +48,64 @@ func (o *txnKVJSON) op() *structs.TxnKVOp {
 	return op
 }
 
+// txnServiceJSON is an operation on a service, with what the Go client sends
+// along and nobody uses.
+type txnServiceJSON struct {
+	Verb    structs.TxnVerb
+	Node    string
+	Service struct {
+		structs.NodeService
+		ContentHash, Datacenter, Namespace, Partition string
+	}
+}
+
+// op takes weights that are both zero, as the Go client sends them, for none.
+func (o *txnServiceJSON) op() *structs.TxnServiceOp {
+	op := &structs.TxnServiceOp{Verb: o.Verb, Node: o.Node, Service: o.Service.NodeService}
+	if w := op.Service.Weights; w != nil && *w == (structs.Weights{}) {
+		op.Service.Weights = nil
+	}
+	return op
+}
+
+// txnCheckJSON is an operation on a check.
+type txnCheckJSON struct {
+	Verb  structs.TxnVerb
+	Check struct {
+		structs.HealthCheck
+		Namespace, Partition string
+	}
+}
+
+// txnSessionJSON is an operation on a session, of which only the id counts.
+type txnSessionJSON struct {
+	Verb    structs.TxnVerb
+	Session sessionID
+}
+
+type sessionID string
+
+// UnmarshalJSON reads the id and passes over the rest of the session.
+func (id *sessionID) UnmarshalJSON(text []byte) error {
+	var session struct{ ID string }
+	err := json.Unmarshal(text, &session)
+	*id = sessionID(session.ID)
+	return err
+}
+
 func (o *txnJSON) op() (op structs.TxnOp) {
 	if o.KV != nil {
 		op.KV = o.KV.op()
+	}
+	op.Node = o.Node
+	if o.Service != nil {
+		op.Service = o.Service.op()
+	}
+	if o.Check != nil {
+		op.Check = &structs.TxnCheckOp{Verb: o.Check.Verb, Check: o.Check.Check.HealthCheck}
+	}
+	if o.Session != nil {
+		op.Session = &structs.TxnSessionOp{Verb: o.Session.Verb, Session: structs.Session{ID: string(o.Session.Session)}}
 	}
 	if o.Intention != nil {
 		op.Intention = &structs.TxnIntentionOp{}
