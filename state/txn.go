@@ -38,10 +38,16 @@ func runTxn(ops []structs.TxnOp, run func(*structs.TxnOp) ([]structs.TxnResult, 
 
 // txnOp runs one operation.
 func (w *Writer) txnOp(op *structs.TxnOp) ([]structs.TxnResult, error) {
-	if op.KV != nil && op.Writes() {
-		return w.txnKV(op.KV)
+	if !op.Writes() {
+		return w.Reader.txnOp(op)
 	}
-	return w.Reader.txnOp(op)
+	switch {
+	case op.KV != nil:
+		return w.txnKV(op.KV)
+	case op.Session != nil:
+		return w.txnSession(op.Session)
+	}
+	return nil, structs.Errorf(structs.Unsupported, "unknown kind of operation")
 }
 
 // txnOp runs one operation that reads.

@@ -23,10 +23,34 @@ func (w *Writer) txnKV(op *structs.TxnKVOp) ([]structs.TxnResult, error) {
 			return nil, structs.Errorf(structs.Conflict, "failed to delete key %q, index is stale", entry.Key)
 		}
 		return nil, nil
+	case structs.KVLock:
+		done, err := w.lockKV(entry)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			return nil, w.whyNotLocked(entry)
+		}
+	case structs.KVUnlock:
+		done, err := w.unlockKV(entry)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			return nil, structs.Errorf(structs.Conflict, "failed to unlock key %q, lock isn't held, or is held by another session", entry.Key)
+		}
 	default:
 		return nil, unknownVerb("KV", op.Verb)
 	}
 	return blank(w.KV(entry.Key)), nil
+}
+
+// whyNotLocked says why a session that is there could not have a lock.
+func (w *Writer) whyNotLocked(entry *structs.DirEntry) error {
+	if _, left := w.LockDelay(entry.Key); left > entry.LockDelayIndex {
+		return structs.ErrLockDelay(entry.Key)
+	}
+	return structs.Errorf(structs.Conflict, "failed to lock key %q, lock is already held", entry.Key)
 }
 
 // txnKV runs an operation that reads or checks keys.
@@ -71,6 +95,10 @@ func (r *Reader) txnKV(op *structs.TxnKVOp) ([]structs.TxnResult, error) {
 		if entry.Session != op.DirEnt.Session {
 			return nil, structs.Errorf(structs.Conflict, "failed session check for key %q, current session %q != %q",
 				name, entry.Session, op.DirEnt.Session)
+		}
+	case structs.KVCheckFence:
+		if err := r.fenced(&structs.Fence{Key: name, LockIndex: op.DirEnt.LockIndex}); err != nil {
+			return nil, err
 		}
 	default:
 		return nil, unknownVerb("KV", op.Verb)

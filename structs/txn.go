@@ -162,3 +162,9 @@ type TxnReadResponse struct {
 	TxnResponse
 	QueryMeta
 }
+
+// ErrLockDelay is what is wrong with an operation that would lock a key whose
+// lock delay is not over.
+func ErrLockDelay(key string) error {
+	return Errorf(Conflict, "failed to lock key %q due to lock delay", key)
+}
