@@ -49,7 +49,7 @@ func checkReadOp(op *structs.TxnOp) error {
 		return err
 	}
 	if op.Writes() {
-		return structs.Errorf(structs.Invalid, "a transaction that only reads cannot do this: send it to Txn.Apply")
+		return structs.ErrTxnReads
 	}
 	return nil
 }
@@ -64,13 +64,22 @@ func (s *Server) prepareOp(op *structs.TxnOp) error {
 func checkOp(op *structs.TxnOp) error {
 	switch {
 	case op.Intention != nil:
-		return structs.Errorf(structs.Unsupported, "Praetor has no service mesh, so no intentions")
+		return structs.ErrIntentions
 	case op.Kinds() > 1:
 		return structs.Errorf(structs.Invalid, "an operation is of one kind only: make one of each")
 	case op.KV != nil:
 		return checkKVOp(op.KV)
-	case op.Kinds() > 0:
-		return structs.Errorf(structs.Unsupported, "transactions of nodes, services, checks and sessions are not there yet")
+	case op.Node != nil:
+		return checkNodeOp(op.Node)
+	case op.Service != nil:
+		return checkServiceOp(op.Service)
+	case op.Check != nil:
+		return checkCheckOp(op.Check)
+	case op.Session != nil:
+		if op.Session.Verb != structs.TxnDelete {
+			return unknownVerb("Session", op.Session.Verb)
+		}
+		return must(op.Session.Session.ID, "Missing session ID")
 	}
 	return nil
 }
@@ -79,16 +88,17 @@ func checkKVOp(op *structs.TxnKVOp) error {
 	switch op.Verb {
 	case structs.KVDeleteTree:
 		return nil
-	case structs.KVSet, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS,
+	case structs.KVSet, structs.KVCAS, structs.KVLock, structs.KVUnlock:
+		if err := structs.CheckKeyTTL(op.DirEnt.TTL); err != nil {
+			return err
+		}
+	case structs.KVDelete, structs.KVDeleteCAS,
 		structs.KVGet, structs.KVGetOrEmpty, structs.KVGetTree,
-		structs.KVCheckIndex, structs.KVCheckSession, structs.KVCheckNotExists:
+		structs.KVCheckIndex, structs.KVCheckSession, structs.KVCheckNotExists, structs.KVCheckFence:
 	default:
-		return structs.Errorf(structs.Invalid, "unknown KV operation: %s", op.Verb)
+		return unknownVerb("KV", op.Verb)
 	}
-	if op.DirEnt.Key == "" {
-		return structs.Errorf(structs.Invalid, "Must provide key")
-	}
-	return nil
+	return must(op.DirEnt.Key, "Must provide key")
 }
 
 // checkTxnSize holds a transaction to the limits, wherever it comes from.

@@ -38,25 +38,28 @@ func runTxn(ops []structs.TxnOp, run func(*structs.TxnOp) ([]structs.TxnResult, 
 
 // txnOp runs one operation.
 func (w *Writer) txnOp(op *structs.TxnOp) ([]structs.TxnResult, error) {
-	if !op.Writes() {
-		return w.Reader.txnOp(op)
-	}
 	switch {
+	case !op.Writes():
+		return w.Reader.txnOp(op)
 	case op.KV != nil:
 		return w.txnKV(op.KV)
 	case op.Session != nil:
 		return w.txnSession(op.Session)
 	}
-	return nil, structs.Errorf(structs.Unsupported, "unknown kind of operation")
+	return catalogOpOf(op).write(w)
 }
 
 // txnOp runs one operation that reads.
 func (r *Reader) txnOp(op *structs.TxnOp) ([]structs.TxnResult, error) {
 	switch {
 	case op.Writes():
-		return nil, structs.Errorf(structs.Invalid, "a transaction that only reads cannot do this: send it to Txn.Apply")
+		return nil, structs.ErrTxnReads
 	case op.KV != nil:
 		return r.txnKV(op.KV)
+	case op.Session != nil:
+		return nil, unknownVerb("Session", op.Session.Verb)
+	case op.Intention != nil:
+		return nil, structs.ErrIntentions
 	}
-	return nil, structs.Errorf(structs.Unsupported, "unknown kind of operation")
+	return catalogOpOf(op).read(r)
 }

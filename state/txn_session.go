@@ -5,9 +5,6 @@ import "praetor/structs"
 // txnSession destroys a session with all that follows from it: its locks are
 // lost and leave their lock delay, as if it had been destroyed by itself.
 func (w *Writer) txnSession(op *structs.TxnSessionOp) ([]structs.TxnResult, error) {
-	if op.Verb != structs.TxnDelete {
-		return nil, unknownVerb("Session", op.Verb)
-	}
 	w.destroySession(op.Session.ID)
 	return nil, nil
 }

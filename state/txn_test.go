@@ -1,8 +1,10 @@
 package state_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -50,8 +52,14 @@ func outcome(reply structs.TxnResponse) string {
 				text += fmt.Sprintf("(%d %d %s)", row.KV.Flags, row.KV.LockIndex, row.KV.Session)
 			}
 			text += fmt.Sprintf("@%d/%d ", row.KV.CreateIndex, row.KV.ModifyIndex)
+		case row.Node != nil:
+			text += fmt.Sprintf("node %s %s @%d/%d ", row.Node.Node, row.Node.Address, row.Node.CreateIndex, row.Node.ModifyIndex)
+		case row.Service != nil:
+			text += fmt.Sprintf("service %s %d @%d/%d ", row.Service.ID, row.Service.Port, row.Service.CreateIndex, row.Service.ModifyIndex)
+		case row.Check != nil:
+			text += fmt.Sprintf("check %s %s %s@%d/%d ", row.Check.CheckID, row.Check.Status, row.Check.Output, row.Check.CreateIndex, row.Check.ModifyIndex)
 		default:
-			text += fmt.Sprintf("%+v ", row)
+			text += "nothing "
 		}
 	}
 	for _, wrong := range reply.Errors {
@@ -228,4 +236,220 @@ func TestTxnReadIndex(t *testing.T) {
 			t.Errorf("%q: got index %d, want %d", names, r.Index(), want)
 		}
 	}
+}
+
+func nodeOp(verb structs.TxnVerb, n structs.Node) structs.TxnOp {
+	return structs.TxnOp{Node: &structs.TxnNodeOp{Verb: verb, Node: n}}
+}
+
+func serviceOp(verb structs.TxnVerb, node string, s structs.NodeService) structs.TxnOp {
+	return structs.TxnOp{Service: &structs.TxnServiceOp{Verb: verb, Node: node, Service: s}}
+}
+
+func checkOp(verb structs.TxnVerb, c structs.HealthCheck) structs.TxnOp {
+	return structs.TxnOp{Check: &structs.TxnCheckOp{Verb: verb, Check: c}}
+}
+
+func sessionOp(verb structs.TxnVerb, id string) structs.TxnOp {
+	return structs.TxnOp{Session: &structs.TxnSessionOp{Verb: verb, Session: structs.Session{ID: id}}}
+}
+
+// catalogDB is a store with node n at 5, service s on it at 6 and check c at 7.
+func catalogDB(t testing.TB) *db {
+	d := newDB(t)
+	d.at(5).txn(nodeOp(structs.TxnSet, structs.Node{ID: "id-n", Node: "n", Address: "1.1.1.1"}))
+	d.txn(serviceOp(structs.TxnSet, "n", structs.NodeService{ID: "s", Service: "web", Tags: []string{"a"}}))
+	d.txn(checkOp(structs.TxnSet, structs.HealthCheck{Node: "n", CheckID: "c", Status: structs.HealthPassing, ServiceID: "s"}))
+	return d
+}
+
+// Every verb about the catalog with what it gives and what it says when it
+// fails. The transaction comes at 9.
+func TestTxnCatalog(t *testing.T) {
+	t.Parallel()
+	at := func(index uint64) structs.RaftIndex { return structs.RaftIndex{ModifyIndex: index} }
+	node := func(name string, index uint64) structs.Node {
+		return structs.Node{Node: name, Address: "2.2.2.2", RaftIndex: at(index)}
+	}
+	service := func(id string, index uint64) structs.NodeService {
+		return structs.NodeService{ID: id, Service: "web", Port: 80, RaftIndex: at(index)}
+	}
+	check := func(node, id string, index uint64) structs.HealthCheck {
+		return structs.HealthCheck{Node: node, CheckID: id, Output: "new", RaftIndex: at(index)}
+	}
+	for _, test := range []struct {
+		op   structs.TxnOp
+		want string // name, address or port or output, indexes
+	}{
+		{nodeOp(structs.TxnGet, node("N", 0)), "node n 1.1.1.1 @5/5"},
+		{nodeOp(structs.TxnGet, structs.Node{ID: "ID-N", Node: "whatever"}), "node n 1.1.1.1 @5/5"},
+		{nodeOp(structs.TxnGet, node("x", 0)), `0: node "x" doesn't exist`},
+		{nodeOp(structs.TxnGet, structs.Node{ID: "id-x", Node: "n"}), `0: node "n" doesn't exist`},
+		{nodeOp(structs.TxnSet, node("n", 0)), "node n 2.2.2.2 @5/9"},
+		{nodeOp(structs.TxnSet, node("x", 0)), "node x 2.2.2.2 @9/9"},
+		{nodeOp(structs.TxnSet, structs.Node{ID: "id-n", Node: "n", Address: "1.1.1.1"}), "node n 1.1.1.1 @5/5"},
+		{nodeOp(structs.TxnSet, structs.Node{}), "0: Must provide node"},
+		{nodeOp(structs.TxnCAS, node("n", 5)), "node n 2.2.2.2 @5/9"},
+		{nodeOp(structs.TxnCAS, node("n", 4)), `0: failed to set node "n", index is stale`},
+		{nodeOp(structs.TxnCAS, node("n", 0)), `0: failed to set node "n", index is stale`},
+		{nodeOp(structs.TxnCAS, node("x", 0)), "node x 2.2.2.2 @9/9"},
+		{nodeOp(structs.TxnCAS, node("x", 5)), `0: failed to set node "x", index is stale`},
+		{nodeOp(structs.TxnDelete, node("n", 0)), ""},
+		{nodeOp(structs.TxnDelete, node("x", 0)), ""},
+		{nodeOp(structs.TxnDeleteCAS, node("n", 5)), ""},
+		{nodeOp(structs.TxnDeleteCAS, node("n", 4)), `0: failed to delete node "n", index is stale`},
+		{nodeOp(structs.TxnDeleteCAS, node("x", 0)), `0: failed to delete node "x", index is stale`},
+		{nodeOp("bogus", node("n", 0)), "0: unknown Node operation: bogus"},
+		{serviceOp(structs.TxnGet, "n", service("S", 0)), "service s 0 @6/6"},
+		{serviceOp(structs.TxnGet, "n", service("x", 0)), `0: service "x" on node "n" doesn't exist`},
+		{serviceOp(structs.TxnGet, "x", service("s", 0)), `0: service "s" on node "x" doesn't exist`},
+		{serviceOp(structs.TxnSet, "n", service("s", 0)), "service s 80 @6/9"},
+		{serviceOp(structs.TxnSet, "n", service("x", 0)), "service x 80 @9/9"},
+		{serviceOp(structs.TxnSet, "x", service("s", 0)), "0: Missing node registration"},
+		{serviceOp(structs.TxnCAS, "n", service("s", 6)), "service s 80 @6/9"},
+		{serviceOp(structs.TxnCAS, "n", service("s", 5)), `0: failed to set service "s" on node "n", index is stale`},
+		{serviceOp(structs.TxnCAS, "n", service("x", 0)), "service x 80 @9/9"},
+		{serviceOp(structs.TxnDelete, "n", service("s", 0)), ""},
+		{serviceOp(structs.TxnDelete, "n", service("x", 0)), ""},
+		{serviceOp(structs.TxnDeleteCAS, "n", service("s", 6)), ""},
+		{serviceOp(structs.TxnDeleteCAS, "n", service("s", 5)), `0: failed to delete service "s" on node "n", index is stale`},
+		{serviceOp(structs.TxnDeleteCAS, "n", service("x", 0)), `0: failed to delete service "x" on node "n", index is stale`},
+		{serviceOp("", "n", service("s", 0)), "0: unknown Service operation: "},
+		{checkOp(structs.TxnGet, check("N", "C", 0)), "check c passing @7/7"},
+		{checkOp(structs.TxnGet, check("n", "x", 0)), `0: check "x" on node "n" doesn't exist`},
+		{checkOp(structs.TxnSet, check("n", "c", 0)), "check c critical new@7/9"},
+		{checkOp(structs.TxnSet, check("n", "x", 0)), "check x critical new@9/9"},
+		{checkOp(structs.TxnSet, check("x", "c", 0)), "0: Missing node registration"},
+		{checkOp(structs.TxnSet, structs.HealthCheck{Node: "n", CheckID: "c", ServiceID: "x"}), "0: Missing service registration"},
+		{checkOp(structs.TxnCAS, check("n", "c", 7)), "check c critical new@7/9"},
+		{checkOp(structs.TxnCAS, check("n", "c", 8)), `0: failed to set check "c" on node "n", index is stale`},
+		{checkOp(structs.TxnDelete, check("n", "c", 0)), ""},
+		{checkOp(structs.TxnDelete, check("x", "c", 0)), ""},
+		{checkOp(structs.TxnDeleteCAS, check("n", "c", 7)), ""},
+		{checkOp(structs.TxnDeleteCAS, check("n", "c", 0)), `0: failed to delete check "c" on node "n", index is stale`},
+		{checkOp("lock", check("n", "c", 0)), "0: unknown Check operation: lock"},
+		{sessionOp(structs.TxnDelete, "nobody"), ""},
+		{sessionOp(structs.TxnGet, "nobody"), "0: unknown Session operation: get"},
+		{sessionOp(structs.TxnSet, "nobody"), "0: unknown Session operation: set"},
+		{structs.TxnOp{Intention: &structs.TxnIntentionOp{}}, "0: Praetor has no service mesh, so no intentions"},
+	} {
+		d := catalogDB(t)
+		before := d.everything()
+		if !test.op.Writes() {
+			if got := outcome(d.Read().Txn([]structs.TxnOp{test.op})); got != test.want {
+				t.Errorf("read %s: got %q, want %q", show(test.op), got, test.want)
+			}
+		}
+		reply := d.at(9).txn(test.op)
+		if got := outcome(reply); got != test.want {
+			t.Errorf("%s: got %q, want %q", show(test.op), got, test.want)
+		}
+		if reply.Errors != nil || !test.op.Writes() {
+			if diff := cmp.Diff(before, d.everything()); diff != "" {
+				t.Errorf("%s: left (-before +after):\n%s", show(test.op), diff)
+			}
+		}
+	}
+}
+
+// show is an operation as text.
+func show(op structs.TxnOp) string {
+	text, _ := json.Marshal(op)
+	return string(text)
+}
+
+// A node, its service and its check can come in one transaction, and go in
+// another, with the session that depended on them and its locks.
+func TestTxnCatalogSeesItself(t *testing.T) {
+	t.Parallel()
+	d := newDB(t)
+	name := structs.Node{Node: "n", Address: "1.1.1.1"}
+	got := outcome(d.at(5).txn(
+		nodeOp(structs.TxnCAS, name),
+		serviceOp(structs.TxnCAS, "n", structs.NodeService{ID: "s", Service: "web"}),
+		checkOp(structs.TxnCAS, structs.HealthCheck{Node: "n", CheckID: "c", ServiceID: "s", Status: structs.HealthPassing}),
+		checkOp(structs.TxnGet, structs.HealthCheck{Node: "n", CheckID: "c"}),
+		nodeOp(structs.TxnGet, name),
+	))
+	if want := "node n 1.1.1.1 @5/5 service s 0 @5/5 check c passing @5/5 check c passing @5/5 node n 1.1.1.1 @5/5"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	d.session("held", "n", "c")
+	lock := structs.DirEntry{Key: "k", Session: "held", Value: []byte("v")}
+	if got, want := outcome(d.txn(kvOp(structs.KVLock, lock), kvOp(structs.KVCheckSession, lock))), "k=(0 1 held)@7/7 k=(0 1 held)@7/7"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	critical := structs.HealthCheck{Node: "n", CheckID: "c", ServiceID: "s"}
+	got = outcome(d.txn(checkOp(structs.TxnSet, critical), kvOp(structs.KVGet, lock), kvOp(structs.KVLock, lock)))
+	if want := `2: invalid session "held"`; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	got = outcome(d.txn(kvOp(structs.KVGet, lock)))
+	if want := "k=v(0 1 held)@7/7"; got != want {
+		t.Errorf("after a transaction that failed: got %q, want %q", got, want)
+	}
+	got = outcome(d.txn(serviceOp(structs.TxnDelete, "n", structs.NodeService{ID: "s"}), kvOp(structs.KVGet, lock)))
+	if want := "k=v(0 1 )@7/10"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Who deletes a session in a transaction takes its locks from it, and their
+// delay holds for the same transaction too.
+func TestTxnSessionDelete(t *testing.T) {
+	t.Parallel()
+	d := catalogDB(t)
+	d.session("one", "n")
+	d.session("two", "n")
+	k := func(session string, lockIndex uint64) structs.DirEntry {
+		return structs.DirEntry{Key: "k", Session: session, LockIndex: lockIndex}
+	}
+	if got, want := outcome(d.at(20).txn(kvOp(structs.KVLock, k("one", 0)), kvOp(structs.KVCheckFence, k("", 1)))), "k=(0 1 one)@20/20 k=(0 1 one)@20/20"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	got := outcome(d.txn(
+		kvOp(structs.KVLock, k("two", 0)), kvOp(structs.KVUnlock, k("two", 0)), kvOp(structs.KVLock, k("", 0)), kvOp(structs.KVLock, k("x", 0)),
+		kvOp(structs.KVCheckFence, k("", 2)), kvOp(structs.KVCheckFence, structs.DirEntry{Key: "free"}),
+	))
+	want := `0: failed to lock key "k", lock is already held ` +
+		`1: failed to unlock key "k", lock isn't held, or is held by another session 2: missing session 3: invalid session "x" ` +
+		`4: fenced: the lock on key "k" is held under index 1, not 2 5: fenced: the lock on key "free" is not held`
+	if got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	got = outcome(d.txn(sessionOp(structs.TxnDelete, "ONE"), kvOp(structs.KVLock, k("two", 0))))
+	if want := `1: failed to lock key "k" due to lock delay`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got = outcome(d.txn(sessionOp(structs.TxnDelete, "ONE"), kvOp(structs.KVGet, k("", 0))))
+	if want := "k=(0 1 )@20/23"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := d.Read().Session("one"); got != nil {
+		t.Errorf("the session is still there: %+v", got)
+	}
+	over := k("two", 0)
+	over.LockDelayIndex = 23
+	got = outcome(d.txn(kvOp(structs.KVCheckFence, k("", 1)), kvOp(structs.KVLock, over)))
+	if want := `0: fenced: the lock on key "k" is not held`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got = outcome(d.txn(kvOp(structs.KVLock, over), kvOp(structs.KVCheckFence, k("", 2)), kvOp(structs.KVUnlock, over)))
+	if want := "k=(0 2 two)@20/25 k=(0 2 two)@20/25 k=(0 2 )@20/25"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// session creates a session at the next raft index. It has a lock delay.
+func (d *db) session(id, node string, checks ...string) {
+	d.t.Helper()
+	d.index++
+	w := d.Write()
+	defer w.Abort()
+	w.Begin(d.index)
+	s := structs.Session{ID: id, Node: node, NodeChecks: checks, LockDelay: time.Second}
+	if _, err := w.ApplySession(&structs.SessionRequest{Op: structs.SessionCreate, Session: s}); err != nil {
+		d.t.Fatal(err)
+	}
+	w.Commit()
 }

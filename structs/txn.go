@@ -44,8 +44,8 @@ type TxnKVOp struct {
 	DirEnt DirEntry
 }
 
-// TxnNodeOp is an operation on a node, found by its ID if it has one, else by
-// its name.
+// TxnNodeOp is an operation on a node. It is known by its name; get finds it by
+// its ID if that is given.
 type TxnNodeOp struct {
 	Verb TxnVerb
 	Node Node
@@ -100,7 +100,7 @@ func (o *TxnOp) Writes() bool {
 	case o.Check != nil:
 		return o.Check.Verb.writes()
 	case o.Session != nil:
-		return o.Session.Verb.writes()
+		return o.Session.Verb == TxnDelete
 	}
 	return false
 }
@@ -162,6 +162,12 @@ type TxnReadResponse struct {
 	TxnResponse
 	QueryMeta
 }
+
+// What may be wrong with an operation whatever the state is.
+var (
+	ErrTxnReads   = Errorf(Invalid, "a transaction that only reads cannot do this: send it to Txn.Apply")
+	ErrIntentions = Errorf(Unsupported, "Praetor has no service mesh, so no intentions")
+)
 
 // ErrLockDelay is what is wrong with an operation that would lock a key whose
 // lock delay is not over.
