@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -181,7 +182,7 @@ func TestTxnLarge(t *testing.T) {
 		t.Errorf("got %v, %v", reply.Errors, err)
 	}
 	again, err := txn.Read(context.Background(), nil, kvOp(structs.KVGetTree, "large/", ""))
-	if err != nil || !cmp.Equal(read.Results, again.Results) {
+	if err != nil || !reflect.DeepEqual(read.Results, again.Results) {
 		t.Errorf("a large transaction that failed left something: %v", err)
 	}
 }

@@ -57,9 +57,11 @@ func (w *Writer) whyNotLocked(entry *structs.DirEntry) error {
 func (r *Reader) txnKV(op *structs.TxnKVOp) ([]structs.TxnResult, error) {
 	name := op.DirEnt.Key
 	if op.Verb == structs.KVGetTree {
-		var rows []structs.TxnResult
-		for _, entry := range r.KVTree(name) {
-			rows = append(rows, full(entry)...)
+		found := r.KVTree(name)
+		rows, clones := make([]structs.TxnResult, len(found)), make([]structs.DirEntry, len(found))
+		for i, entry := range found {
+			clones[i] = *entry
+			rows[i].KV = &clones[i]
 		}
 		return rows, nil
 	}

@@ -3,6 +3,8 @@ package state_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -452,4 +454,41 @@ func (d *db) session(id, node string, checks ...string) {
 		d.t.Fatal(err)
 	}
 	w.Commit()
+}
+
+// A transaction that would find more than any server should hold fails, and
+// goes no further.
+func TestTxnFindsTooMuch(t *testing.T) {
+	t.Parallel()
+	d := newDB(t)
+	d.set("large/1", strings.Repeat("x", 1<<20))
+	d.set("large/2", strings.Repeat("x", 1<<20))
+	tree := kvOp(structs.KVGetTree, structs.DirEntry{Key: "large/"})
+	if reply := d.txn(slices.Repeat([]structs.TxnOp{tree}, 128)...); len(reply.Results) != 256 {
+		t.Errorf("got %d rows, %v, want 256", len(reply.Results), reply.Errors)
+	}
+	before := d.everything()
+	reply := d.txn(slices.Concat(
+		[]structs.TxnOp{kvOp(structs.KVSet, structs.DirEntry{Key: "k"})}, slices.Repeat([]structs.TxnOp{tree}, 200),
+		[]structs.TxnOp{kvOp(structs.KVGet, structs.DirEntry{Key: "nope"})})...)
+	if got, want := outcome(reply), "129: the transaction finds more than 1048576 rows or 268435456 bytes of values"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if d.everything() != before {
+		t.Error("it left something")
+	}
+
+	w := d.Write()
+	w.Begin(d.index + 1)
+	for i := range 10_000 {
+		c := structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: fmt.Sprint("many/", i)}}
+		if _, err := w.ApplyKV(&c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Commit()
+	reply = d.Read().Txn(slices.Repeat([]structs.TxnOp{kvOp(structs.KVGetTree, structs.DirEntry{Key: "many/"})}, 200))
+	if got, want := outcome(reply), "104: the transaction finds more than 1048576 rows or 268435456 bytes of values"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
