@@ -154,17 +154,17 @@ func TestTxnAtomicUnderFailover(t *testing.T) {
 			})
 		}
 		stop := make(chan struct{})
-		for _, how := range []kind{plain, stale, consistent} {
+		for i, how := range []kind{plain, stale, consistent, plain, stale, consistent} {
+			name, client := c.Up()[i%3].Config.NodeName, c.Client(c.Up()[i%3])
 			readers.Go(func() {
-				for i := 0; ; i++ {
+				for {
 					select {
 					case <-stop:
 						return
 					case <-time.After(7 * time.Millisecond):
 					}
-					up := c.Up()
-					n := up[i%len(up)]
-					read, err := txnRead(n, how, gets...)
+					q := how.options()
+					read, err := client.Txn().Read(context.Background(), &q, gets...)
 					if err != nil {
 						continue
 					}
@@ -173,7 +173,7 @@ func TestTxnAtomicUnderFailover(t *testing.T) {
 					mu.Unlock()
 					for _, row := range read.Results {
 						if string(row.KV.Value) != string(read.Results[0].KV.Value) || row.KV.ModifyIndex != read.Results[0].KV.ModifyIndex {
-							t.Errorf("%s saw half a transaction: %s", n.Config.NodeName, values(read.Results))
+							t.Errorf("%s saw half a transaction: %s", name, values(read.Results))
 							return
 						}
 					}
