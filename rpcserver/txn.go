@@ -10,16 +10,21 @@ import (
 
 // txnApply checks a transaction before it goes into the log. Operations that
 // make no sense are answered at once.
-func txnApply(s *Server, c *structs.TxnRequest, reply *structs.TxnResponse) (answered bool, err error) {
+func txnApply(s *Server, c *structs.TxnRequest) error {
 	if err := s.checkTxnSize(c.Ops); err != nil {
-		return false, err
+		return err
 	}
+	var wrong []structs.TxnError
+	view := s.fsm.Store().Read()
 	for i := range c.Ops {
-		if err := s.prepareOp(&c.Ops[i]); err != nil {
-			reply.Errors = append(reply.Errors, structs.TxnError{OpIndex: i, What: err.Error()})
+		if err := s.prepareOp(view, &c.Ops[i]); err != nil {
+			wrong = append(wrong, structs.TxnError{OpIndex: i, What: err.Error()})
 		}
 	}
-	return len(reply.Errors) > 0, nil
+	if wrong != nil {
+		return &answer{structs.TxnResponse{Errors: wrong}}
+	}
+	return nil
 }
 
 // txnRead serves Txn.Read: a read that does not wait, whatever it asks for.
@@ -54,9 +59,21 @@ func checkReadOp(op *structs.TxnOp) error {
 	return nil
 }
 
-// prepareOp checks an operation and decides what must be decided once.
-func (s *Server) prepareOp(op *structs.TxnOp) error {
-	return checkOp(op)
+// prepareOp checks an operation and decides what must be decided once: whether
+// the lock delay of a key is over.
+func (s *Server) prepareOp(view *state.Reader, op *structs.TxnOp) error {
+	if err := checkOp(op); err != nil || op.KV == nil {
+		return err
+	}
+	entry := &op.KV.DirEnt
+	entry.TTLIndex, entry.LockDelay, entry.LockDelayIndex = 0, 0, 0
+	if op.KV.Verb == structs.KVLock {
+		var over bool
+		if entry.LockDelayIndex, over = s.lockDelayOver(view, entry.Key); !over {
+			return structs.ErrLockDelay(entry.Key)
+		}
+	}
+	return nil
 }
 
 // checkOp refuses an operation that makes no sense whatever the state is. One

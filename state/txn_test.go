@@ -149,7 +149,9 @@ func TestTxnSeesItself(t *testing.T) {
 	d := newDB(t)
 	d.set("k", "v")
 	k := structs.DirEntry{Key: "k"}
-	set := func(value string) structs.TxnOp { return kvOp(structs.KVSet, structs.DirEntry{Key: "k", Value: []byte(value)}) }
+	set := func(value string) structs.TxnOp {
+		return kvOp(structs.KVSet, structs.DirEntry{Key: "k", Value: []byte(value)})
+	}
 	got := outcome(d.at(9).txn(
 		kvOp(structs.KVGet, k), set("w"), kvOp(structs.KVGet, k), set("x"), kvOp(structs.KVGet, k),
 		kvOp(structs.KVDelete, k), kvOp(structs.KVCheckNotExists, k), kvOp(structs.KVGetTree, k), kvOp(structs.KVGetOrEmpty, k),
