@@ -225,3 +225,91 @@ func TestTxnLarge(t *testing.T) {
 		}
 	}, func(_ int, c *rpcserver.Config) { c.TxnMaxReqLen = 2 << 20 })
 }
+
+// Locks, fences, sessions and TTLs are in transactions what they are outside of
+// them: a lock delay holds, across a change of leader too; the token of a
+// holder that was taken for dead is refused, and with it all that it wanted to
+// write; a key with a TTL goes.
+func TestTxnLocks(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		must := func(want string, ops ...structs.TxnOp) structs.TxnResponse {
+			t.Helper()
+			reply, err := c.Client().Txn().Apply(t.Context(), ops...)
+			got := ""
+			for _, wrong := range reply.Errors {
+				got += fmt.Sprintf("%d: %s;", wrong.OpIndex, wrong.What)
+			}
+			if err != nil || got != want {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+			return reply
+		}
+		must("", structs.TxnOp{Node: &structs.TxnNodeOp{Verb: structs.TxnSet, Node: structs.Node{Node: "n", Address: "1.1.1.1"}}})
+		session := func() (id string) {
+			t.Helper()
+			create := structs.SessionRequest{Op: structs.SessionCreate, Session: structs.Session{Node: "n", LockDelay: 15 * time.Second}}
+			if err := c.Followers()[0].Call(t.Context(), "Session.Apply", &create, &id); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		lock := func(id string) structs.TxnOp {
+			op := kvOp(structs.KVLock, "lock", "held")
+			op.KV.DirEnt.Session = id
+			op.KV.DirEnt.LockDelayIndex = 1 << 40 // nobody takes a client's word for it
+			return op
+		}
+		fence := func(index uint64) structs.TxnOp {
+			op := kvOp(structs.KVCheckFence, "lock", "")
+			op.KV.DirEnt.LockIndex = index
+			return op
+		}
+		one, two := session(), session()
+		held := must("", lock(one)).Results[0].KV
+		if held.LockIndex != 1 || held.Session != one || held.Value != nil {
+			t.Errorf("got %+v", held)
+		}
+		must("", fence(1), kvOp(structs.KVSet, "guarded", "1"))
+		must(`0: failed to lock key "lock", lock is already held;`, lock(two))
+		must("", structs.TxnOp{Session: &structs.TxnSessionOp{Verb: structs.TxnDelete, Session: structs.Session{ID: one}}})
+		must(`0: fenced: the lock on key "lock" is not held;`, fence(1), kvOp(structs.KVSet, "guarded", "late"))
+		must(`1: failed to lock key "lock" due to lock delay;`, kvOp(structs.KVSet, "guarded", "early"), lock(two))
+		time.Sleep(10 * time.Second)
+		must(`0: failed to lock key "lock" due to lock delay;`, lock(two))
+		leader := c.Leader()
+		leader.Crash()
+		time.Sleep(8 * time.Second) // the new leader does not know how much of it was over
+		must(`0: failed to lock key "lock" due to lock delay;`, lock(two))
+		leader.Start()
+		time.Sleep(15 * time.Second)
+		if held := must("", lock(two)).Results[0].KV; held.LockIndex != 2 || held.Session != two {
+			t.Errorf("got %+v", held)
+		}
+		must(`0: fenced: the lock on key "lock" is held under index 2, not 1;`, fence(1), kvOp(structs.KVSet, "guarded", "late"))
+		mustGet(t, c.Leader(), "guarded", consistent, "1")
+
+		brief := kvOp(structs.KVSet, "brief", "v")
+		brief.KV.DirEnt.TTL = 5 * time.Second
+		start := time.Now()
+		must("", brief, fence(2))
+		done := wait(t.Context(), c.Followers()[0], "brief", blockingRead(plain, mustIndex(t, c, "brief"), time.Minute))
+		if got := <-done; got.err != nil || got.Entries != nil {
+			t.Errorf("got %+v, want the key gone", got)
+		}
+		took(t, "the end of a key with a TTL", start, 5*time.Second, 6*time.Second)
+		brief.KV.DirEnt.TTL = time.Millisecond
+		must("1: Invalid key TTL '1ms', must be between [1s=8784h0m0s];", kvOp(structs.KVSet, "guarded", "2"), brief)
+		mustGet(t, c.Leader(), "guarded", consistent, "1")
+	})
+}
+
+// mustIndex is the index of a key.
+func mustIndex(t testing.TB, c *cluster.Cluster, key string) uint64 {
+	t.Helper()
+	reply, err := read(t.Context(), c.Leader(), key, plain.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply.Index
+}
