@@ -23,8 +23,9 @@ type Config struct {
 	NodeName   string
 	NodeID     string // UUID; names the server in raft for ever
 	Datacenter string
-	Build      string // version that gossip shows, N.N.N
-	DataDir    string // "" keeps everything in memory
+	Build      string            // version that gossip shows, N.N.N
+	NodeMeta   map[string]string // what the catalog says of this node, besides its version
+	DataDir    string            // "" keeps everything in memory
 
 	Bootstrap       bool // start a new cluster of this one server, unless there is a state
 	BootstrapExpect int  // start a new cluster once this many servers are there; 0 does not
@@ -50,7 +51,8 @@ type Config struct {
 	TombstoneTTL     time.Duration // how long deletes are remembered, at least
 	TombstoneStep    time.Duration // in which steps they are forgotten
 	SessionTTLMin    time.Duration // shortest TTL of a session, unless it asks for exact expiry
-	ReconcileEvery   time.Duration // how often the leader compares gossip and raft
+	ReconcileEvery   time.Duration // how often the leader compares gossip with raft and the catalog
+	UnknownGrace     time.Duration // how long a node of the catalog may be unknown to gossip before it counts as failed
 
 	Limits
 
@@ -126,6 +128,7 @@ func DefaultConfig() Config {
 		TombstoneStep:    30 * time.Second,
 		SessionTTLMin:    structs.MinSessionTTL,
 		ReconcileEvery:   60 * time.Second,
+		UnknownGrace:     5 * time.Minute,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,

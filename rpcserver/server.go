@@ -57,12 +57,12 @@ type Server struct {
 	reconcile chan serf.Member
 	reassert  chan chan error
 	proofs    proofs
+	leaving   atomic.Bool
+	unknown   unknownNodes
 
 	sessions   sessionTimers
 	lockDelays lockDelays
 	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
-
-	leaving atomic.Bool
 
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
@@ -138,6 +138,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.handleEvents)
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
+	s.tasks.Go(s.keepOwnNode)
 	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
 	return nil
 }
