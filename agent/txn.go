@@ -59,15 +59,6 @@ type txnServiceJSON struct {
 	}
 }
 
-// op takes weights that are both zero, as the Go client sends them, for none.
-func (o *txnServiceJSON) op() *structs.TxnServiceOp {
-	op := &structs.TxnServiceOp{Verb: o.Verb, Node: o.Node, Service: o.Service.NodeService}
-	if w := op.Service.Weights; w != nil && *w == (structs.Weights{}) {
-		op.Service.Weights = nil
-	}
-	return op
-}
-
 // txnCheckJSON is an operation on a check.
 type txnCheckJSON struct {
 	Verb  structs.TxnVerb
@@ -99,7 +90,7 @@ func (o *txnJSON) op() (op structs.TxnOp) {
 	}
 	op.Node = o.Node
 	if o.Service != nil {
-		op.Service = o.Service.op()
+		op.Service = &structs.TxnServiceOp{Verb: o.Service.Verb, Node: o.Service.Node, Service: o.Service.Service.NodeService}
 	}
 	if o.Check != nil {
 		op.Check = &structs.TxnCheckOp{Verb: o.Check.Verb, Check: o.Check.Check.HealthCheck}

@@ -48,6 +48,30 @@ func TestTxn(t *testing.T) {
 		{`[{"KV":{"Verb":"get-tree","Key":"t/"}}]`, 200, `{"Results":[],"Errors":null` + readMeta},
 		{`[{"kv":{"verb":"check-not-exists","KEY":"t/a"}}]`, 200, `{"Results":[],"Errors":null` + readMeta},
 		{`[{"KV":{"Verb":"check-not-exists","Key":"k"}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":0,"What":"key \"k\" exists"}]` + readMeta},
+		{`[{"Node":{"Verb":"set","Node":{"Node":"n","Address":"1.1.1.1","Meta":{"a":"b"}}}},` +
+			`{"Service":{"Verb":"set","Node":"n","Service":{"Service":"web","Port":80,"Tags":["x"],"Weights":{"Passing":0,"Warning":0},"Namespace":"","ContentHash":""}}},` +
+			`{"check":{"verb":"set","check":{"node":"n","checkid":"c","ServiceID":"web","status":"passing","Definition":{"TCP":"1.1.1.1:80","Interval":"5s","TimeoutDuration":7000000000}}}}]`, 200,
+			`{"Results":[{"Node":{"ID":"","Node":"n","Address":"1.1.1.1","Datacenter":"dc1","TaggedAddresses":null,"Meta":{"a":"b"},"CreateIndex":*,"ModifyIndex":*}},` +
+				`{"Service":{"ID":"web","Service":"web","Tags":["x"],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,` +
+				`"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":*,"ModifyIndex":*}},` +
+				`{"Check":{"Node":"n","CheckID":"c","Name":"","Status":"passing","Notes":"","Output":"","ServiceID":"web","ServiceName":"web","ServiceTags":["x"],` +
+				`"Type":"tcp","Interval":"","Timeout":"","ExposedPort":0,"Definition":{"TCP":"1.1.1.1:80","Interval":"5s","Timeout":"7s"},"CreateIndex":*,"ModifyIndex":*}}],"Errors":null}`},
+		{`[{"Node":{"Verb":"get","Node":{"Node":"nope"}}},{"Service":{"Verb":"get","Node":"n","Service":{"ID":"nope"}}},{"Check":{"Verb":"get","Check":{"Node":"n","CheckID":"nope"}}}]`, 409,
+			`{"Results":null,"Errors":[{"OpIndex":0,"What":"node \"nope\" doesn't exist"},{"OpIndex":1,"What":"service \"nope\" on node \"n\" doesn't exist"},` +
+				`{"OpIndex":2,"What":"check \"nope\" on node \"n\" doesn't exist"}]` + readMeta},
+		{`[{"Check":{"Verb":"delete","Check":{"Node":"n","CheckID":"c"}}},{"Service":{"Verb":"delete","Node":"n","Service":{"ID":"web"}}},{"Node":{"Verb":"delete","Node":{"Node":"n"}}}]`, 200,
+			`{"Results":[],"Errors":null}`},
+		{`[{"Session":{"Verb":"delete","Session":{"ID":"nobody","Behavior":"release","Anything":1}}}]`, 200, `{"Results":[],"Errors":null}`},
+		{`[{"Session":{"Verb":"delete","Session":{}}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":0,"What":"Missing session ID"}]}`},
+		{`[{"KV":{"Verb":"check-fence","Key":"k","Index":3}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":0,"What":"fenced: the lock on key \"k\" is not held"}]` + readMeta},
+		{`[{"KV":{"Verb":"lock","Key":"k"}},{"KV":{"Verb":"lock","Key":"k","Session":"nobody"}},{"KV":{"Verb":"unlock","Key":"k","Session":"x"}}]`, 409,
+			`{"Results":null,"Errors":[{"OpIndex":0,"What":"missing session"},{"OpIndex":1,"What":"invalid session \"nobody\""},` +
+				`{"OpIndex":2,"What":"failed to unlock key \"k\", lock isn't held, or is held by another session"}]}`},
+		{`[{"KV":{"Verb":"set","Key":"brief","TTL":"30s"}},{"KV":{"Verb":"delete","Key":"brief"}}]`, 200,
+			`{"Results":[{"KV":{"LockIndex":0,"Key":"brief","Flags":0,"Value":null,"TTL":30000000000,"CreateIndex":*,"ModifyIndex":*}}],"Errors":null}`},
+		{`[{"KV":{"Verb":"set","Key":"brief","TTL":"1ms"}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":0,"What":"Invalid key TTL '1ms', must be between [1s=8784h0m0s]"}]}`},
+		{`[{"Node":{"Verb":"set","Node":{"Nope":1}}}]`, 400, `Failed to parse body: json: unknown field "Nope"`},
+		{`[{"Check":{"Verb":"set","Check":{"Definition":{"Nope":1}}}}]`, 400, `Failed to parse body: json: unknown field "Nope"`},
 		{`[]`, 200, `{"Results":[],"Errors":null` + readMeta},
 		{`[{}]`, 200, `{"Results":[],"Errors":null` + readMeta},
 		{`[null,null]`, 200, `{"Results":[],"Errors":null` + readMeta},

@@ -11,34 +11,20 @@ import (
 // txnApply checks a transaction before it goes into the log. Operations that
 // make no sense are answered at once.
 func txnApply(s *Server, c *structs.TxnRequest) error {
-	if err := s.checkTxnSize(c.Ops); err != nil {
-		return err
+	wrong, err := s.prepareTxn(c.Ops, s.prepareOp)
+	if err == nil && wrong != nil {
+		err = &answer{structs.TxnResponse{Errors: wrong}}
 	}
-	var wrong []structs.TxnError
-	view := s.fsm.Store().Read()
-	for i := range c.Ops {
-		if err := s.prepareOp(view, &c.Ops[i]); err != nil {
-			wrong = append(wrong, structs.TxnError{OpIndex: i, What: err.Error()})
-		}
-	}
-	if wrong != nil {
-		return &answer{structs.TxnResponse{Errors: wrong}}
-	}
-	return nil
+	return err
 }
 
 // txnRead serves Txn.Read: a read that does not wait, whatever it asks for.
 func txnRead(ctx context.Context, s *Server, q *structs.TxnReadRequest, reply *structs.TxnReadResponse) error {
 	q.MinQueryIndex = 0
 	return s.route(ctx, call{method: "Txn.Read", request: q, reply: reply, read: &q.QueryOptions, here: func(ctx context.Context) error {
-		if err := s.checkTxnSize(q.Ops); err != nil {
+		wrong, err := s.prepareTxn(q.Ops, s.prepareReadOp)
+		if err != nil {
 			return err
-		}
-		var wrong []structs.TxnError
-		for i := range q.Ops {
-			if err := checkReadOp(&q.Ops[i]); err != nil {
-				wrong = append(wrong, structs.TxnError{OpIndex: i, What: err.Error()})
-			}
 		}
 		return s.blocking(ctx, &q.QueryOptions, &reply.QueryMeta, func(r *state.Reader) error {
 			if reply.TxnResponse = (structs.TxnResponse{Errors: wrong}); wrong == nil {
@@ -49,54 +35,67 @@ func txnRead(ctx context.Context, s *Server, q *structs.TxnReadRequest, reply *s
 	}})
 }
 
-func checkReadOp(op *structs.TxnOp) error {
-	if err := checkOp(op); err != nil {
-		return err
+// prepareTxn refuses a transaction that is over a limit, and returns what is
+// wrong with the operations of any other.
+func (s *Server) prepareTxn(ops []structs.TxnOp, prepare func(*state.Reader, *structs.TxnOp) error) (wrong []structs.TxnError, err error) {
+	if err := s.checkTxnSize(ops); err != nil {
+		return nil, err
 	}
-	if op.Writes() {
-		return structs.ErrTxnReads
-	}
-	return nil
-}
-
-// prepareOp checks an operation and decides what must be decided once: whether
-// the lock delay of a key is over.
-func (s *Server) prepareOp(view *state.Reader, op *structs.TxnOp) error {
-	if err := checkOp(op); err != nil || op.KV == nil {
-		return err
-	}
-	entry := &op.KV.DirEnt
-	entry.TTLIndex, entry.LockDelay, entry.LockDelayIndex = 0, 0, 0
-	if op.KV.Verb == structs.KVLock {
-		var over bool
-		if entry.LockDelayIndex, over = s.lockDelayOver(view, entry.Key); !over {
-			return structs.ErrLockDelay(entry.Key)
+	view := s.fsm.Store().Read()
+	for i := range ops {
+		if err := prepare(view, &ops[i]); err != nil {
+			wrong = append(wrong, structs.TxnError{OpIndex: i, What: err.Error()})
 		}
 	}
-	return nil
+	return wrong, nil
 }
 
-// checkOp refuses an operation that makes no sense whatever the state is. One
-// that says nothing is fine.
-func checkOp(op *structs.TxnOp) error {
+// prepareReadOp checks an operation of a transaction that only reads.
+func (s *Server) prepareReadOp(view *state.Reader, op *structs.TxnOp) error {
+	if op.Kinds() == 1 && op.Writes() {
+		return structs.ErrTxnReads
+	}
+	return s.prepareOp(view, op)
+}
+
+// prepareOp refuses an operation that makes no sense whatever the state is, and
+// decides what must be decided once. One that says nothing is fine.
+func (s *Server) prepareOp(view *state.Reader, op *structs.TxnOp) error {
 	switch {
 	case op.Intention != nil:
 		return structs.ErrIntentions
 	case op.Kinds() > 1:
 		return structs.Errorf(structs.Invalid, "an operation is of one kind only: make one of each")
 	case op.KV != nil:
-		return checkKVOp(op.KV)
+		return s.prepareKVOp(view, op.KV)
 	case op.Node != nil:
-		return checkNodeOp(op.Node)
+		return s.prepareNodeOp(op.Node)
 	case op.Service != nil:
-		return checkServiceOp(op.Service)
+		return s.prepareServiceOp(op.Service)
 	case op.Check != nil:
-		return checkCheckOp(op.Check)
+		return s.prepareCheckOp(op.Check)
 	case op.Session != nil:
 		if op.Session.Verb != structs.TxnDelete {
 			return unknownVerb("Session", op.Session.Verb)
 		}
-		return must(op.Session.Session.ID, "Missing session ID")
+		return given(op.Session.Session.ID, "Missing session ID")
+	}
+	return nil
+}
+
+// prepareKVOp is about keys; whether the lock delay of one is over is for the
+// leader to decide.
+func (s *Server) prepareKVOp(view *state.Reader, op *structs.TxnKVOp) error {
+	if err := checkKVOp(op); err != nil {
+		return err
+	}
+	entry := &op.DirEnt
+	entry.TTLIndex, entry.LockDelay, entry.LockDelayIndex = 0, 0, 0
+	if op.Verb == structs.KVLock {
+		var over bool
+		if entry.LockDelayIndex, over = s.lockDelayOver(view, entry.Key); !over {
+			return structs.ErrLockDelay(entry.Key)
+		}
 	}
 	return nil
 }
@@ -115,7 +114,7 @@ func checkKVOp(op *structs.TxnKVOp) error {
 	default:
 		return unknownVerb("KV", op.Verb)
 	}
-	return must(op.DirEnt.Key, "Must provide key")
+	return given(op.DirEnt.Key, "Must provide key")
 }
 
 // checkTxnSize holds a transaction to the limits, wherever it comes from.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,7 +41,7 @@ func TestTxnPrecheck(t *testing.T) {
 		{[]any{kv("expire", "k"), nil, kv("", "k")}, "0: unknown KV operation: expire, 2: unknown KV operation: ", ""},
 		{[]any{kv("get", ""), kv("get-tree", ""), kv("check-index", "")}, "0: Must provide key, 1: Must provide key, 2: Must provide key", ""},
 		{[]any{kv("set", ""), kv("delete", "x")}, "0: Must provide key",
-			"0: Must provide key, 1: a transaction that only reads cannot do this: send it to Txn.Apply"},
+			"0: a transaction that only reads cannot do this: send it to Txn.Apply, 1: a transaction that only reads cannot do this: send it to Txn.Apply"},
 		{[]any{m{"KV": m{"Verb": "set", "DirEnt": m{"Key": "k"}}, "Node": m{"Verb": "get"}}}, "0: an operation is of one kind only: make one of each", ""},
 		{[]any{kv("set", "k"), m{"Intention": m{"Op": "create", "Intention": m{"ID": "x"}}}}, "1: Praetor has no service mesh, so no intentions",
 			"0: a transaction that only reads cannot do this: send it to Txn.Apply, 1: Praetor has no service mesh, so no intentions"},
@@ -73,6 +74,88 @@ func TestTxnPrecheck(t *testing.T) {
 		if got := r.receive(&structs.TxnResponse{}); got.Error != "" && got.Code != structs.Invalid {
 			t.Errorf("%v: got %+v", junk, got)
 		}
+	}
+}
+
+// What a transaction writes to the catalog is held to the rules of a
+// registration, and completed as one is.
+func TestTxnCatalogPrecheck(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	txn := newClient(t, s).Txn()
+	node := func(verb structs.TxnVerb, n structs.Node) structs.TxnOp {
+		return structs.TxnOp{Node: &structs.TxnNodeOp{Verb: verb, Node: n}}
+	}
+	service := func(verb structs.TxnVerb, node string, s structs.NodeService) structs.TxnOp {
+		return structs.TxnOp{Service: &structs.TxnServiceOp{Verb: verb, Node: node, Service: s}}
+	}
+	check := func(verb structs.TxnVerb, c structs.HealthCheck) structs.TxnOp {
+		return structs.TxnOp{Check: &structs.TxnCheckOp{Verb: verb, Check: c}}
+	}
+	session := func(verb structs.TxnVerb, id string) structs.TxnOp {
+		return structs.TxnOp{Session: &structs.TxnSessionOp{Verb: verb, Session: structs.Session{ID: id}}}
+	}
+	ttl := kvOp(structs.KVSet, "k", "")
+	ttl.KV.DirEnt.TTL = time.Millisecond
+	for _, test := range []struct {
+		op   structs.TxnOp
+		want string // begins so
+	}{
+		{node(structs.TxnSet, structs.Node{}), "0: Must provide node"},
+		{node(structs.TxnGet, structs.Node{}), "0: Must provide node"},
+		{node(structs.TxnDelete, structs.Node{}), "0: Must provide node"},
+		{node(structs.TxnCAS, structs.Node{Node: "n", ID: "short"}), "0: Bad node ID: uuid string is wrong length"},
+		{node(structs.TxnSet, structs.Node{Node: "n", PeerName: "p"}), "0: cannot register requests with PeerName in them"},
+		{node(structs.TxnSet, structs.Node{Node: strings.Repeat("n", 2000)}), "0: the node name has 2000 bytes, more than 1024"},
+		{node(structs.TxnSet, structs.Node{Node: "n", Meta: map[string]string{"a b": ""}}), `0: node meta: the key "a b"`},
+		{node("lock", structs.Node{Node: "n"}), "0: unknown Node operation: lock"},
+		{service(structs.TxnSet, "", structs.NodeService{Service: "s"}), "0: Must provide node"},
+		{service(structs.TxnSet, "n", structs.NodeService{ID: "s"}), "0: Must provide service name (Service.Service) when service ID is provided"},
+		{service(structs.TxnSet, "n", structs.NodeService{}), "0: Must provide service name (Service.Service)"},
+		{service(structs.TxnSet, "n", structs.NodeService{Service: "s", Address: "0.0.0.0"}), "0: Invalid service address"},
+		{service(structs.TxnSet, "n", structs.NodeService{Service: "s", Weights: &structs.Weights{Passing: -1}}), "0: Invalid Weights"},
+		{service(structs.TxnGet, "", structs.NodeService{ID: "s"}), "0: Must provide node"},
+		{service(structs.TxnDeleteCAS, "n", structs.NodeService{}), "0: Must provide service ID (Service.ID)"},
+		{service("bogus", "n", structs.NodeService{}), "0: unknown Service operation: bogus"},
+		{check(structs.TxnSet, structs.HealthCheck{Name: "c"}), "0: Must provide node"},
+		{check(structs.TxnSet, structs.HealthCheck{Node: "n"}), "0: Must provide check name"},
+		{check(structs.TxnGet, structs.HealthCheck{CheckID: "c"}), "0: Must provide node"},
+		{check(structs.TxnDelete, structs.HealthCheck{Node: "n"}), "0: Must provide check ID (Check.CheckID)"},
+		{check(structs.TxnSet, structs.HealthCheck{Node: "n", CheckID: "c", Output: strings.Repeat("x", 70_000)}), `0: the output of check "c" has 70000 bytes`},
+		{check("", structs.HealthCheck{Node: "n"}), "0: unknown Check operation: "},
+		{session(structs.TxnDelete, ""), "0: Missing session ID"},
+		{session(structs.TxnSet, "x"), "0: unknown Session operation: set"},
+		{ttl, "0: Invalid key TTL '1ms', must be between [1s=8784h0m0s]"},
+	} {
+		logs := alwaysLogs(s, func() {
+			reply, err := txn.Apply(t.Context(), test.op)
+			if got := wrong(reply.Errors); err != nil || !strings.HasPrefix(got, test.want) || reply.Results != nil {
+				t.Errorf("%+v: got %q, %v, want %q", test.op, got, err, test.want)
+			}
+		})
+		if logs {
+			t.Errorf("%q: makes an entry in the log", test.want)
+		}
+	}
+	reply, err := txn.Apply(t.Context(),
+		node(structs.TxnSet, structs.Node{Node: "n"}),
+		service(structs.TxnSet, "n", structs.NodeService{Service: "web", Weights: &structs.Weights{}}),
+		check(structs.TxnSet, structs.HealthCheck{Node: "n", Name: "alive", Definition: structs.HealthCheckDefinition{HTTP: "http://localhost"}}),
+		service(structs.TxnGet, "n", structs.NodeService{Service: "web"}),
+		check(structs.TxnGet, structs.HealthCheck{Node: "n", Name: "alive"}),
+		session(structs.TxnDelete, "nobody"),
+	)
+	if err != nil || len(reply.Results) != 5 {
+		t.Fatalf("got %+v, %v", reply, err)
+	}
+	if n := reply.Results[0].Node; n.Datacenter != "dc1" {
+		t.Errorf("got node %+v, want it in dc1", n)
+	}
+	if s := reply.Results[3].Service; s.ID != "web" || *s.Weights != (structs.Weights{Passing: 1, Warning: 1}) {
+		t.Errorf("got service %+v", s)
+	}
+	if c := reply.Results[4].Check; c.CheckID != "alive" || c.Type != "http" || c.Status != structs.HealthCritical {
+		t.Errorf("got check %+v", c)
 	}
 }
 
