@@ -36,6 +36,12 @@ var routes = []route{
 	{"GET /v1/health/service/", healthService},
 	{"GET /v1/health/state/", healthState},
 	{"GET /v1/operator/usage", operatorUsage},
+	{"PUT /v1/session/create", sessionCreate},
+	{"PUT /v1/session/destroy/", sessionDestroy},
+	{"PUT /v1/session/renew/", sessionRenew},
+	{"GET /v1/session/info/", sessionInfo},
+	{"GET /v1/session/node/", sessionNode},
+	{"GET /v1/session/list", sessionList},
 
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},

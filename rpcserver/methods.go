@@ -20,9 +20,9 @@ var methods = []method{
 	newMethod("Txn.Read", txnRead),
 
 	writeThen[string]("Session.Apply", sessionApply, sessionApplied),
-	readHere("Session.Get", sessionGet),
-	readHere("Session.List", sessionList),
-	readHere("Session.NodeSessions", sessionNodeSessions),
+	readAt("Session.Get", sessionGet),
+	readAt("Session.List", sessionList),
+	readAt("Session.NodeSessions", sessionNodeSessions),
 	leaderRead("Session.Renew", sessionRenew),
 
 	write[struct{}]("Catalog.Register", catalogRegister),
@@ -143,6 +143,11 @@ func read[Q, R any, PQ interface {
 
 // readHere is read for methods that say more than the state knows.
 func readHere[Q, R any, PQ interface {
+	return readAt[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
+}
+
+// readAt is read for what needs to know the server as well.
+func readAt[Q, R any, PQ interface {
 	*Q
 	request
 	Options() *structs.QueryOptions

@@ -114,15 +114,15 @@ func (t *sessionTimers) left(id string) time.Duration {
 	return 0
 }
 
-// due marks sessions of the store whose time is up as ended and returns them,
-// and how long it takes until the next one's is.
-func (t *sessionTimers) due(store *state.Store) (ended []string, wait time.Duration, wake <-chan struct{}) {
+// due marks sessions of the store whose time is up as ended and returns them
+// with their queue, and how long it takes until the next one's is.
+func (t *sessionTimers) due(store *state.Store) (ended []string, from *deadlines, wait time.Duration, wake <-chan struct{}) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wait = time.Hour // for a queue that is empty: wake ends it
 	if t.queue == nil || t.store != store {
-		return nil, wait, t.wake
+		return nil, nil, wait, t.wake
 	}
 	r := store.Read()
 	t.queue.prune(func(d *deadline) bool { return r.Session(d.name) != nil })
@@ -133,14 +133,15 @@ func (t *sessionTimers) due(store *state.Store) (ended []string, wait time.Durat
 	if next, ok := t.queue.next(now); ok {
 		wait = next
 	}
-	return ended, wait, t.wake
+	return ended, t.queue, wait, t.wake
 }
 
-// retry has a session that has ended come up as due once more.
-func (t *sessionTimers) retry(id string) {
+// retry has a session that has ended come up as due once more, if the timers
+// were not started anew since.
+func (t *sessionTimers) retry(from *deadlines, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.queue != nil {
+	if t.queue == from {
 		t.queue.set(id, time.Now().Add(expiryRetry), 0)
 	}
 }
@@ -149,9 +150,9 @@ func (t *sessionTimers) retry(id string) {
 func (s *Server) expireSessions(ctx context.Context) {
 	for ctx.Err() == nil {
 		store := s.fsm.Store()
-		ended, wait, wake := s.sessions.due(store)
+		ended, from, wait, wake := s.sessions.due(store)
 		if len(ended) > 0 {
-			sideBySide(ended, func(id string) { s.expireSession(ctx, store, id) })
+			sideBySide(ended, func(id string) { s.expireSession(ctx, store, from, id) })
 			continue
 		}
 		select {
@@ -162,7 +163,7 @@ func (s *Server) expireSessions(ctx context.Context) {
 	}
 }
 
-func (s *Server) expireSession(ctx context.Context, store *state.Store, id string) {
+func (s *Server) expireSession(ctx context.Context, store *state.Store, from *deadlines, id string) {
 	s.replacing.RLock()
 	defer s.replacing.RUnlock()
 	if ctx.Err() != nil || s.fsm.Store() != store {
@@ -182,7 +183,7 @@ func (s *Server) expireSession(ctx context.Context, store *state.Store, id strin
 	}
 	if ctx.Err() == nil {
 		s.logger.Warn("cannot destroy an expired session, will try again", "session", id, "error", err)
-		s.sessions.retry(id)
+		s.sessions.retry(from, id)
 	}
 }
 
