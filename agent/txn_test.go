@@ -9,7 +9,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
 	"praetor/agent/config"
@@ -68,7 +70,7 @@ func TestTxn(t *testing.T) {
 			`{"Results":null,"Errors":[{"OpIndex":0,"What":"missing session"},{"OpIndex":1,"What":"invalid session \"nobody\""},` +
 				`{"OpIndex":2,"What":"failed to unlock key \"k\", lock isn't held, or is held by another session"}]}`},
 		{`[{"KV":{"Verb":"set","Key":"brief","TTL":"30s"}},{"KV":{"Verb":"delete","Key":"brief"}}]`, 200,
-			`{"Results":[{"KV":{"LockIndex":0,"Key":"brief","Flags":0,"Value":null,"TTL":30000000000,"CreateIndex":*,"ModifyIndex":*}}],"Errors":null}`},
+			`{"Results":[{"KV":{"LockIndex":0,"Key":"brief","Flags":0,"Value":null,"CreateIndex":*,"ModifyIndex":*,"TTL":"30s"}}],"Errors":null}`},
 		{`[{"KV":{"Verb":"set","Key":"brief","TTL":"1ms"}}]`, 409, `{"Results":null,"Errors":[{"OpIndex":0,"What":"Invalid key TTL '1ms', must be between [1s=8784h0m0s]"}]}`},
 		{`[{"Node":{"Verb":"set","Node":{"Nope":1}}}]`, 400, `Failed to parse body: json: unknown field "Nope"`},
 		{`[{"Check":{"Verb":"set","Check":{"Definition":{"Nope":1}}}}]`, 400, `Failed to parse body: json: unknown field "Nope"`},
@@ -202,5 +204,85 @@ func TestTxnOfficialClient(t *testing.T) {
 	ok, all, meta, err := c.Txn().Txn(api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVGet, Key: "k"}}}, &api.QueryOptions{AllowStale: true})
 	if err != nil || !ok || string(all.Results[0].KV.Value) != "v" || !meta.KnownLeader {
 		t.Errorf("got %v, %+v, %+v, %v", ok, all, meta, err)
+	}
+}
+
+// The official client's locks, nodes, services, checks and sessions in one
+// transaction, and back as it knows them.
+func TestTxnOfficialClientCatalog(t *testing.T) {
+	t.Parallel()
+	a := newTestAPI(t, nil)
+	c := a.client()
+	registration := &api.CatalogRegistration{
+		ID: "11111111-2222-3333-4444-555555555555", Node: "foo", Address: "2.2.2.2", NodeMeta: map[string]string{"n1": "v1"},
+		Service: &api.AgentService{ID: "foo1", Service: "foo", Port: 12345, Tags: []string{"a"}},
+		Checks: api.HealthChecks{{CheckID: "bar", Status: "critical", Definition: api.HealthCheckDefinition{
+			TCP: "1.1.1.1", IntervalDuration: 5 * time.Second, TimeoutDuration: 10 * time.Second,
+		}}},
+	}
+	if _, err := c.Catalog().Register(registration, nil); err != nil {
+		t.Fatal(err)
+	}
+	id, _, err := c.Session().CreateNoChecks(&api.SessionEntry{Node: "foo"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := api.TxnOps{
+		{KV: &api.KVTxnOp{Verb: api.KVLock, Key: "k", Value: []byte("v")}},
+		{KV: &api.KVTxnOp{Verb: api.KVGet, Key: "k"}},
+		{Node: &api.NodeTxnOp{Verb: api.NodeGet, Node: api.Node{Node: "foo"}}},
+		{Service: &api.ServiceTxnOp{Verb: api.ServiceGet, Node: "foo", Service: api.AgentService{ID: "foo1"}}},
+		{Check: &api.CheckTxnOp{Verb: api.CheckGet, Check: api.HealthCheck{Node: "foo", CheckID: "bar"}}},
+		{Service: &api.ServiceTxnOp{Verb: api.ServiceSet, Node: "foo", Service: api.AgentService{ID: "foo2", Service: "foo"}}},
+		{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: api.HealthCheck{
+			Node: "foo", CheckID: "baz", Status: "passing", ServiceID: "foo2", Definition: api.HealthCheckDefinition{HTTP: "http://x", TimeoutDuration: time.Second},
+		}}},
+	}
+	ok, reply, _, err := c.Txn().Txn(ops, nil)
+	if err != nil || ok || len(reply.Errors) != 2 || reply.Errors[0].What != "missing session" || reply.Errors[1].What != `key "k" doesn't exist` {
+		t.Fatalf("without a session: got %v, %+v, %v", ok, reply, err)
+	}
+	ops[0].KV.Session = id
+	ok, reply, _, err = c.Txn().Txn(ops, nil)
+	if err != nil || !ok || len(reply.Results) != len(ops) {
+		t.Fatalf("got %v, %+v, %v", ok, reply, err)
+	}
+	for i, row := range reply.Results[:2] {
+		if row.KV.Session != id || row.KV.LockIndex != 1 || (string(row.KV.Value) == "v") != (i == 1) {
+			t.Errorf("row %d: got %+v", i, row.KV)
+		}
+	}
+	if n := reply.Results[2].Node; n.ID != registration.ID || n.Datacenter != "dc1" || n.Meta["n1"] != "v1" {
+		t.Errorf("got node %+v", n)
+	}
+	want := &api.AgentService{
+		ID: "foo1", Service: "foo", Port: 12345, Tags: []string{"a"}, Weights: api.AgentWeights{Passing: 1, Warning: 1},
+		Proxy: &api.AgentServiceConnectProxyConfig{}, Connect: &api.AgentServiceConnect{},
+		CreateIndex: reply.Results[3].Service.CreateIndex, ModifyIndex: reply.Results[3].Service.ModifyIndex,
+	}
+	if diff := cmp.Diff(want, reply.Results[3].Service); diff != "" {
+		t.Errorf("service (-want +got):\n%s", diff)
+	}
+	check := reply.Results[4].Check
+	wantCheck := &api.HealthCheck{
+		Node: "foo", CheckID: "bar", Status: "critical", Type: "tcp", CreateIndex: check.CreateIndex, ModifyIndex: check.ModifyIndex,
+		Definition: api.HealthCheckDefinition{
+			TCP: "1.1.1.1", IntervalDuration: 5 * time.Second, Interval: api.ReadableDuration(5 * time.Second),
+			TimeoutDuration: 10 * time.Second, Timeout: api.ReadableDuration(10 * time.Second),
+		},
+	}
+	if diff := cmp.Diff(wantCheck, check); diff != "" {
+		t.Errorf("check (-want +got):\n%s", diff)
+	}
+	healthy, _, err := c.Health().Service("foo", "", false, nil)
+	if err != nil || len(healthy) != 2 || healthy[1].Checks.AggregatedStatus() != "critical" {
+		t.Errorf("got %+v, %v", healthy, err)
+	}
+	remove := fmt.Sprintf(`[{"Session":{"Verb":"delete","Session":{"ID":%q}}},{"KV":{"Verb":"get","Key":"k"}}]`, id)
+	if got := a.do("PUT", "/v1/txn", remove); got.status != 200 || strings.Contains(got.body, id) {
+		t.Errorf("got %d %s, want the key without its lock", got.status, got.body)
+	}
+	if got, _, err := c.Session().Info(id, nil); got != nil || err != nil {
+		t.Errorf("got session %+v, %v, want none", got, err)
 	}
 }

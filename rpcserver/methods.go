@@ -41,7 +41,7 @@ var methods = []method{
 	read("Internal.NodeInfo", internalNodeInfo),
 	read("Internal.NodeDump", internalNodeDump),
 	read("Internal.ServiceDump", internalServiceDump),
-	readHere("Operator.Usage", operatorUsage),
+	readAt("Operator.Usage", operatorUsage),
 
 	local("Status.Ping", statusPing),
 	local("Status.Leader", statusLeader),
@@ -138,11 +138,6 @@ func read[Q, R any, PQ interface {
 	*R
 	Meta() *structs.QueryMeta
 }](name string, run func(*state.Reader, *Q, *R) error) method {
-	return readHere[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
-}
-
-// readHere is read for methods that say more than the state knows.
-func readHere[Q, R any, PQ interface {
 	return readAt[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
 }
 
