@@ -286,3 +286,28 @@ func TestTxnOfficialClientCatalog(t *testing.T) {
 		t.Errorf("got session %+v, %v, want none", got, err)
 	}
 }
+
+// What the HTTP API lets through by its size is not too large for the server:
+// what the server counts is never more than the JSON.
+func TestTxnSizeIsOneLimit(t *testing.T) {
+	t.Parallel()
+	for name, op := range map[string]string{
+		"empty keys":   `{"KV":{"Verb":"get-or-empty","Key":"k"}}`,
+		"escapes":      `{"KV":{"Verb":"get-or-empty","Key":"äöü<>&"}}`,
+		"values":       `{"KV":{"Verb":"get-or-empty","Key":"k","Value":"AAAA"}}`,
+		"empty tags":   `{"Service":{"Verb":"get","Node":"n","Service":{"ID":"s","Tags":["","","",""]}}}`,
+		"empty maps":   `{"Node":{"Verb":"get","Node":{"Node":"n","Meta":{"":"","a":""},"TaggedAddresses":{"a":""}}}}`,
+		"small maps":   `{"Service":{"Verb":"get","Node":"n","Service":{"ID":"s","TaggedAddresses":{"":{},"a":{}}}}}`,
+		"a definition": `{"Check":{"Verb":"get","Check":{"Node":"n","CheckID":"c","Definition":{"Header":{"":[""],"a":[]},"ScriptArgs":["","a"]}}}}`,
+		"mesh":         `{"Service":{"Verb":"get","Node":"n","Service":{"ID":"s","Proxy":{"Config":{"a":[1,2,{"b":[]}],"c":null},"Upstreams":[{},{}]}}}}`,
+	} {
+		body := "[" + op + "]"
+		a := newTestAPI(t, func(r *config.Runtime) { r.Limits.KVMaxValueSize, r.Limits.TxnMaxReqLen = 1, len(body) })
+		if name == "values" {
+			a = newTestAPI(t, func(r *config.Runtime) { r.Limits.KVMaxValueSize, r.Limits.TxnMaxReqLen = 3, len(body) })
+		}
+		if got := a.do("PUT", "/v1/txn", body); got.status != 200 && got.status != 409 {
+			t.Errorf("%s: got %d %s", name, got.status, got.body)
+		}
+	}
+}
