@@ -202,7 +202,7 @@ func TestRenewIsAPromise(t *testing.T) {
 		for range 3 {
 			time.Sleep(7 * time.Second)
 			old := c.Leader()
-			isolate(c, old)
+			c.Net.Partition([]string{old.IP, "10.0.1.1"}) // the clients still see it
 			time.Sleep(4 * time.Second)
 			c.Net.Heal()
 		}
