@@ -22,6 +22,7 @@ var routes = []route{
 	{"PUT /v1/kv/", kvPut},
 	{"DELETE /v1/kv/", kvDelete},
 
+	{"PUT /v1/txn", txn},
 	{"PUT /v1/catalog/register", catalogRegister},
 	{"PUT /v1/catalog/deregister", catalogDeregister},
 	{"GET /v1/catalog/datacenters", catalogDatacenters},

@@ -59,6 +59,6 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 func serverLimits(l config.Limits) rpcserver.Limits {
 	return rpcserver.Limits{
 		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
-		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen,
+		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen, TxnMaxOps: l.TxnMaxOps,
 	}
 }

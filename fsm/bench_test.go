@@ -65,3 +65,58 @@ func BenchmarkDecodeCommand(b *testing.B) {
 		}
 	}
 }
+
+// txn64 is a transaction of 64 puts of 256 bytes.
+func txn64(n int) *structs.TxnRequest {
+	c := &structs.TxnRequest{Datacenter: "dc1"}
+	for i := range 64 {
+		c.Ops = append(c.Ops, structs.TxnOp{KV: &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: structs.DirEntry{
+			Key: fmt.Sprintf("bench/key-%06d", (n*64+i)%10_000), Value: make([]byte, 256),
+		}}})
+	}
+	return c
+}
+
+// BenchmarkApplyTxn is the cost of a transaction of 64 puts.
+func BenchmarkApplyTxn(b *testing.B) {
+	f := fsm.New()
+	entries := make([][]byte, 200)
+	for i := range entries {
+		data, err := structs.EncodeCommand(txn64(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries[i] = data
+	}
+	index := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		index++
+		f.Apply(&raft.Log{Index: index, Term: 1, Data: entries[index%200]})
+	}
+}
+
+// BenchmarkEncodeTxn and BenchmarkDecodeTxn are the costs of its log entry.
+func BenchmarkEncodeTxn(b *testing.B) {
+	c := txn64(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := structs.EncodeCommand(c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeTxn(b *testing.B) {
+	data, err := structs.EncodeCommand(txn64(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var back structs.TxnRequest
+		if err := structs.DecodeValue(data[1:], &back); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,6 +44,10 @@ var samples = []structs.Command{
 	&structs.KVSRequest{Op: structs.KVLock, DirEnt: structs.DirEntry{Key: "gone", Session: "t"}},
 	&structs.SessionRequest{Op: structs.SessionDestroy, Session: structs.Session{ID: "t"}},
 	&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: 1},
+	&structs.TxnRequest{Ops: []structs.TxnOp{
+		{KV: &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: structs.DirEntry{Key: "t", Value: []byte("3")}}},
+		{KV: &structs.TxnKVOp{Verb: structs.KVGet, DirEnt: structs.DirEntry{Key: "t"}}},
+	}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},
 }
@@ -187,6 +192,52 @@ func TestBatchIsAsOneByOne(t *testing.T) {
 	}
 	if a, b := batched.View(), single.View(); a.Hash() != b.Hash() {
 		t.Error("one batch and single entries left different states")
+	}
+}
+
+// A transaction that fails leaves the state as it was to the byte, alone and in
+// a batch, wherever in it the failure is; a result is no error of the command.
+func TestFailedTxnLeavesTheHash(t *testing.T) {
+	t.Parallel()
+	good := []structs.TxnOp{
+		{KV: &structs.TxnKVOp{Verb: structs.KVLock, DirEnt: structs.DirEntry{Key: "b/c", Session: "s"}}},
+		{Session: &structs.TxnSessionOp{Verb: structs.TxnDelete, Session: structs.Session{ID: "s"}}},
+		{KV: &structs.TxnKVOp{Verb: structs.KVDeleteTree}},
+		{Node: &structs.TxnNodeOp{Verb: structs.TxnDelete, Node: structs.Node{Node: "n1"}}},
+		{Node: &structs.TxnNodeOp{Verb: structs.TxnSet, Node: structs.Node{Node: "new", Address: "1.1.1.1"}}},
+		{Service: &structs.TxnServiceOp{Verb: structs.TxnSet, Node: "new", Service: structs.NodeService{ID: "s", Service: "s"}}},
+		{Check: &structs.TxnCheckOp{Verb: structs.TxnSet, Check: structs.HealthCheck{Node: "new", CheckID: "c", ServiceID: "s"}}},
+		{KV: &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: structs.DirEntry{Key: "x", TTL: time.Minute}}},
+	}
+	bad := structs.TxnOp{KV: &structs.TxnKVOp{Verb: structs.KVGet, DirEnt: structs.DirEntry{Key: "nope"}}}
+	f := fsm.New()
+	for i, c := range samples {
+		f.Apply(entry(t, uint64(i+1), c))
+	}
+	before := f.View()
+	want := before.Hash()
+	var batch []*raft.Log
+	for i := range len(good) + 1 {
+		c := &structs.TxnRequest{Ops: slices.Concat(good[:i], []structs.TxnOp{bad}, good[i:])}
+		log := entry(t, uint64(100+i), c)
+		batch = append(batch, log)
+		reply, ok := f.Apply(log).(structs.TxnResponse)
+		if !ok || len(reply.Errors) != 1 || reply.Errors[0].OpIndex != i || reply.Results != nil {
+			t.Errorf("fails at %d: got %+v", i, reply)
+		}
+		if after := f.View(); after.Hash() != want {
+			t.Errorf("fails at %d: the state has changed", i)
+		}
+	}
+	f.ApplyBatch(batch)
+	if after := f.View(); after.Hash() != want {
+		t.Error("a batch of them changed the state")
+	}
+	if reply := f.Apply(entry(t, 200, &structs.TxnRequest{Ops: good})).(structs.TxnResponse); reply.Errors != nil {
+		t.Errorf("without the bad one: got %+v", reply.Errors)
+	}
+	if after := f.View(); after.Hash() == want {
+		t.Error("without the bad one the state has not changed: this test sees nothing")
 	}
 }
 

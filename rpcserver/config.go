@@ -131,7 +131,7 @@ func DefaultConfig() Config {
 		UnknownGrace:     5 * time.Minute,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
-			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10,
+			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,
 		},
 		Autopilot: structs.AutopilotConfig{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,

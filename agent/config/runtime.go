@@ -119,6 +119,7 @@ type Limits struct {
 	RPCClientTimeout      time.Duration
 	KVMaxValueSize        int
 	TxnMaxReqLen          int
+	TxnMaxOps             int // operations of one transaction
 }
 
 // HTTPConfig is how the HTTP API answers. BlockEndpoints are path prefixes answered with 403; AllowWriteHTTPFrom are

@@ -42,6 +42,7 @@ var measures = []measure{
 	{"(e) HTTP GET, default", setupHTTPGet("")},
 	{"(e) HTTP GET, stale", setupHTTPGet("?stale")},
 	{"(e) HTTP GET, consistent", setupHTTPGet("?consistent")},
+	{"(f) Txn.Apply of 64 puts, Go client", setupTxn},
 }
 
 type result struct {

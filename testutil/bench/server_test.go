@@ -46,6 +46,22 @@ func setupRPCGet(b *testing.B) (func(caller, i int) error, int) {
 	}, p.PID()
 }
 
+func setupTxn(b *testing.B) (func(caller, i int) error, int) {
+	p := server(b)
+	c := p.Client()
+	return func(_, i int) error {
+		ops := make([]structs.TxnOp, 64)
+		for j := range ops {
+			ops[j].KV = &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: put(64*i + j).DirEnt}
+		}
+		reply, err := c.Txn().Apply(context.Background(), ops...)
+		if err == nil && len(reply.Results) != len(ops) {
+			err = fmt.Errorf("%d results, errors %v", len(reply.Results), reply.Errors)
+		}
+		return err
+	}, p.PID()
+}
+
 // web is an HTTP client with a connection for each caller, shared by all
 // measures, since a server limits the connections of one client.
 var web = sync.OnceValue(func() *http.Client {
