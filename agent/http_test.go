@@ -47,6 +47,8 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 		50*time.Millisecond, 50*time.Millisecond, 30*time.Millisecond
 	c.Limits.KVMaxValueSize = settings.Limits.KVMaxValueSize
 	c.Logger = hclog.NewNullLogger()
+	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard})}
+	c.UserEvent = a.userEvent
 	server, err := rpcserver.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +65,7 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.close)
-	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard}), server: server, metrics: m}
+	a.server, a.metrics = server, m
 	a.left, a.stopped = make(chan struct{}), make(chan struct{})
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return &testAPI{t: t, agent: a, handler: a.handler()}

@@ -22,6 +22,9 @@ var routes = []route{
 	{"PUT /v1/kv/", kvPut},
 	{"DELETE /v1/kv/", kvDelete},
 
+	{"PUT /v1/event/fire/", eventFire},
+	{"GET /v1/event/list", eventList},
+
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},
 

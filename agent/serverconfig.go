@@ -50,6 +50,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		MaxTrailingLogs:      uint64(r.Autopilot.MaxTrailingLogs), MinQuorum: uint(r.Autopilot.MinQuorum),
 		ServerStabilizationTime: r.Autopilot.ServerStabilizationTime,
 	}
+	c.UserEvent = a.userEvent
 	c.Logger = a.logger
 	return c, nil
 }

@@ -51,6 +51,11 @@ type Config struct {
 	TombstoneStep    time.Duration // in which steps they are forgotten
 	ReconcileEvery   time.Duration // how often the leader compares gossip and raft
 
+	// UserEvent, if there is one, is called with each user event that gossip
+	// brings, one after the other, and with the server, which New may not have
+	// returned yet. While it is slow, events may be dropped.
+	UserEvent func(*Server, *structs.UserEvent)
+
 	Limits
 
 	Autopilot structs.AutopilotConfig // what the first leader writes

@@ -181,8 +181,11 @@ func (s *Server) handleEvents() {
 	for {
 		select {
 		case e := <-s.events:
-			if e, ok := e.(serf.MemberEvent); ok {
+			switch e := e.(type) {
+			case serf.MemberEvent:
 				s.memberEvent(e)
+			case serf.UserEvent:
+				s.userEvent(e)
 			}
 		case <-s.serf.ShutdownCh():
 			return

@@ -45,12 +45,13 @@ type Server struct {
 	logs      logStore
 	notify    chan bool // raft's word on whether we lead
 
-	serf      *serf.Serf
-	events    chan serf.Event
-	members   members
-	expecting atomic.Int64 // servers that a new cluster still waits for
-	autopilot *autopilot.Autopilot
-	clusterID atomic.Value // string; see identity.go
+	serf       *serf.Serf
+	events     chan serf.Event
+	userEvents chan serf.UserEvent // on their way to Config.UserEvent
+	members    members
+	expecting  atomic.Int64 // servers that a new cluster still waits for
+	autopilot  *autopilot.Autopilot
+	clusterID  atomic.Value // string; see identity.go
 
 	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
 	leader    signal        // fires when who leads, or whether we are ready, has changed
@@ -83,14 +84,15 @@ func New(config Config) (*Server, error) {
 		config.Bootstrap, config.BootstrapExpect = true, 0
 	}
 	s := &Server{
-		config:    config,
-		logger:    config.Logger.Named("server"),
-		fsm:       fsm.New(),
-		notify:    make(chan bool, 64),
-		events:    make(chan serf.Event, 2048),
-		reconcile: make(chan serf.Member, 256),
-		reassert:  make(chan chan error),
-		stopped:   make(chan struct{}),
+		config:     config,
+		logger:     config.Logger.Named("server"),
+		fsm:        fsm.New(),
+		notify:     make(chan bool, 64),
+		events:     make(chan serf.Event, 2048),
+		userEvents: make(chan serf.UserEvent, eventQueue),
+		reconcile:  make(chan serf.Member, 256),
+		reassert:   make(chan chan error),
+		stopped:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
@@ -131,6 +133,7 @@ func (s *Server) start() error {
 	}
 	s.autopilot = s.newAutopilot()
 	s.tasks.Go(s.handleEvents)
+	s.tasks.Go(s.deliverEvents)
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
 	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
