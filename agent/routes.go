@@ -22,6 +22,11 @@ var routes = []route{
 	{"PUT /v1/kv/", kvPut},
 	{"DELETE /v1/kv/", kvDelete},
 
+	{"GET /v1/coordinate/datacenters", coordinateDatacenters},
+	{"GET /v1/coordinate/nodes", coordinateNodes},
+	{"GET /v1/coordinate/node/", coordinateNode},
+	{"PUT /v1/coordinate/update", coordinateUpdate},
+
 	{"PUT /v1/event/fire/", eventFire},
 	{"GET /v1/event/list", eventList},
 

@@ -11,6 +11,7 @@ import (
 var commands = register(
 	on((*state.Writer).ApplyKV),
 	on((*state.Writer).ApplyTombstone),
+	on((*state.Writer).ApplyCoordinates),
 	on((*state.Writer).ApplyAutopilot),
 	on((*state.Writer).ApplyMetadata),
 )

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-raftchunking/types"
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/serf/coordinate"
 	"google.golang.org/protobuf/proto"
 
 	"praetor/fsm"
@@ -24,6 +25,7 @@ var samples = []structs.Command{
 	&structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "b/c", Value: []byte("2")}},
 	&structs.KVSRequest{Op: structs.KVDelete, DirEnt: structs.DirEntry{Key: "a"}},
 	&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: 1},
+	&structs.CoordinateBatch{{Node: "n", Coord: coordinate.NewCoordinate(coordinate.DefaultConfig())}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},
 }

@@ -13,7 +13,7 @@ import (
 var records = []record{
 	carried(32), carried(33),
 	carried(structs.RegisterRequestType),
-	carried(structs.CoordinateBatchUpdateType),
+	coordinates(),
 	carried(structs.SessionRequestType),
 	carried(17), carried(19), carried(23), carried(25), carried(27), // ACL
 	rows(structs.KVSRequestType, state.KVs, func(e *structs.DirEntry) uint64 { return e.ModifyIndex }),
@@ -96,6 +96,35 @@ func tombstones() record {
 			}
 			t := &structs.Tombstone{Key: disguise.Key, Index: disguise.ModifyIndex}
 			state.Tombstones.Restore(l.writer, t, t.Index)
+			return nil
+		},
+	}
+}
+
+// coordinates are written one by one, each as a batch of its own. What is not a
+// coordinate that distances can be told from is dropped when it is read.
+func coordinates() record {
+	return record{
+		kind:  structs.CoordinateBatchUpdateType,
+		table: state.Coordinates.Name(),
+		write: func(s *stream, v *View) error {
+			for c := range state.Coordinates.All(v.reader) {
+				if err := s.record(structs.CoordinateBatchUpdateType, &structs.CoordinateBatch{c}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		read: func(l *loader, value []byte) error {
+			var batch structs.CoordinateBatch
+			if err := structs.DecodeValue(value, &batch); err != nil {
+				return err
+			}
+			for _, c := range batch {
+				if c != nil && c.Valid() {
+					state.Coordinates.Restore(l.writer, c, 0)
+				}
+			}
 			return nil
 		},
 	}

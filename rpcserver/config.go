@@ -51,6 +51,10 @@ type Config struct {
 	TombstoneStep    time.Duration // in which steps they are forgotten
 	ReconcileEvery   time.Duration // how often the leader compares gossip and raft
 
+	DisableCoordinates   bool          // neither estimate round-trip times nor send our coordinate
+	CoordinateSendEvery  time.Duration // how often our coordinate is sent to the leader, at most; half as often at least
+	CoordinateWriteEvery time.Duration // how often the leader writes those that came
+
 	// UserEvent, if there is one, is called with each user event that gossip
 	// brings, one after the other, and with the server, which New may not have
 	// returned yet. While it is slow, events may be dropped.
@@ -121,14 +125,16 @@ func DefaultConfig() Config {
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
 			Backend: "boltdb", SegmentSizeMB: 64,
 		},
-		RPCHoldTimeout:   7 * time.Second,
-		LeaveDrainTime:   5 * time.Second,
-		DefaultQueryTime: 300 * time.Second,
-		MaxQueryTime:     600 * time.Second,
-		ReconnectTimeout: 72 * time.Hour,
-		TombstoneTTL:     15 * time.Minute,
-		TombstoneStep:    30 * time.Second,
-		ReconcileEvery:   60 * time.Second,
+		RPCHoldTimeout:       7 * time.Second,
+		LeaveDrainTime:       5 * time.Second,
+		DefaultQueryTime:     300 * time.Second,
+		MaxQueryTime:         600 * time.Second,
+		ReconnectTimeout:     72 * time.Hour,
+		TombstoneTTL:         15 * time.Minute,
+		TombstoneStep:        30 * time.Second,
+		ReconcileEvery:       60 * time.Second,
+		CoordinateSendEvery:  15 * time.Second,
+		CoordinateWriteEvery: 5 * time.Second,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10,

@@ -116,10 +116,12 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.keepClusterID(); err != nil {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
+	s.coordinates.take() // of an earlier term: their nodes have sent newer ones elsewhere
 	s.readyTerm.Store(term)
 	s.leader.fire()
 	s.autopilot.Start(ctx)
 	s.tasks.Go(func() { s.reapTombstones(ctx) })
+	s.tasks.Go(func() { s.writeCoordinates(ctx) })
 	s.reconcileAll()
 	return revoke, nil
 }

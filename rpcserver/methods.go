@@ -15,6 +15,11 @@ var methods = []method{
 	read("KV.List", kvList),
 	read("KV.ListKeys", kvListKeys),
 
+	leader("Coordinate.Update", coordinateUpdate),
+	local("Coordinate.ListDatacenters", coordinateListDatacenters),
+	read("Coordinate.ListNodes", coordinateListNodes),
+	read("Coordinate.Node", coordinateNode),
+
 	once("Internal.EventFire", eventFire),
 
 	local("Status.Ping", statusPing),

@@ -32,6 +32,7 @@ func (s *Server) startSerf() error {
 	config.ReconnectTimeout = s.config.ReconnectTimeout
 	config.RejoinAfterLeave = s.config.Gossip.RejoinAfterLeave
 	config.ValidateNodeNames = false
+	config.DisableCoordinates = s.config.DisableCoordinates
 	config.Merge = mergeGuard{s}
 	config.Logger = s.config.Logger.Named("serf").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 

@@ -53,12 +53,13 @@ type Server struct {
 	autopilot  *autopilot.Autopilot
 	clusterID  atomic.Value // string; see identity.go
 
-	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
-	leader    signal        // fires when who leads, or whether we are ready, has changed
-	reconcile chan serf.Member
-	reassert  chan chan error
-	proofs    proofs
-	leaving   atomic.Bool
+	readyTerm   atomic.Uint64 // raft term in which we lead and have caught up
+	leader      signal        // fires when who leads, or whether we are ready, has changed
+	reconcile   chan serf.Member
+	reassert    chan chan error
+	proofs      proofs
+	coordinates coordinates
+	leaving     atomic.Bool
 
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
@@ -136,6 +137,9 @@ func (s *Server) start() error {
 	s.tasks.Go(s.deliverEvents)
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
+	if !s.config.DisableCoordinates {
+		s.tasks.Go(s.sendCoordinate)
+	}
 	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
 	return nil
 }
