@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -83,14 +82,8 @@ func (a *Agent) userEvent(s *rpcserver.Server, e *structs.UserEvent) {
 // servicesHere are the services of this node in the catalog, as this server
 // knows it now.
 func servicesHere(s *rpcserver.Server) []*structs.NodeService {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	q := structs.NodeSpecificRequest{Node: s.Config().NodeName, QueryOptions: structs.QueryOptions{AllowStale: true}}
-	var reply structs.IndexedNodeServiceList
-	if err := s.Call(ctx, "Catalog.NodeServiceList", &q, &reply); err != nil {
-		return nil
-	}
-	return reply.NodeServices.Services
+	_, services := s.FSM().Store().Read().NodeServices(s.Config().NodeName)
+	return services
 }
 
 // eventFilters are the compiled filters of an event; one that is nil lets

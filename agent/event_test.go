@@ -45,15 +45,17 @@ func TestEventClient(t *testing.T) {
 	}
 
 	// A read with the index of the last event waits for another.
-	var second string
-	timer := time.AfterFunc(50*time.Millisecond, func() {
-		second, _, _ = event.Fire(&api.UserEvent{Name: "bar", Payload: []byte("load"), NodeFilter: "^node-a$"}, nil)
-	})
-	defer timer.Stop()
+	fired := make(chan string, 1)
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		id, _, _ := event.Fire(&api.UserEvent{Name: "bar", Payload: []byte("load"), NodeFilter: "^node-a$"}, nil)
+		fired <- id
+	}()
 	events, meta, err := event.List("", &api.QueryOptions{WaitIndex: index, WaitTime: 10 * time.Second})
 	if err != nil || len(events) != 2 || string(events[1].Payload) != "load" || meta.LastIndex == index {
 		t.Errorf("got %v, %+v, %v, want two events", events, meta, err)
 	}
+	second := <-fired
 	if _, _, err := event.Fire(&api.UserEvent{Name: "bar", NodeFilter: "^elsewhere$"}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -28,13 +28,17 @@ func (r *Reader) NodeCoordinates(node string) []*structs.Coordinate {
 }
 
 // Distances returns a function that tells how far nodes are from this one, as
-// seconds of a round trip; infinitely far if that is not known. Coordinates are
-// not watched: a list that is sorted by them is not another one for that.
+// seconds of a round trip; infinitely far if that is not known, and no way at
+// all from the node to itself. Coordinates are not watched: a list that is
+// sorted by them is not another one for that.
 func (r *Reader) Distances(node string) func(other string) float64 {
 	quiet := r.quiet()
 	place := func(node string) *structs.Coordinate { return Coordinates.get(quiet, key(structs.FoldName(node), "")) }
 	from := place(node)
 	return func(other string) float64 {
+		if structs.FoldName(other) == structs.FoldName(node) {
+			return 0
+		}
 		to := place(other)
 		if from == nil || to == nil {
 			return math.Inf(1)
