@@ -12,6 +12,7 @@ var commands = register(
 	on((*state.Writer).ApplyRegister),
 	on((*state.Writer).ApplyDeregister),
 	on((*state.Writer).ApplyKV),
+	on((*state.Writer).ApplySession),
 	on((*state.Writer).ApplyTombstone),
 	on((*state.Writer).ApplyCoordinates),
 	on((*state.Writer).ApplyAutopilot),

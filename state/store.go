@@ -16,6 +16,7 @@ var Tables = []anyTable{
 	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
 	Nodes, Services, Checks,
 	Coordinates,
+	KeyTTLs, Sessions,
 }
 
 // Indexes says at which raft index each table last changed.
