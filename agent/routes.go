@@ -27,6 +27,12 @@ var routes = []route{
 	{"GET /v1/coordinate/node/", coordinateNode},
 	{"PUT /v1/coordinate/update", coordinateUpdate},
 
+	{"GET /v1/query", preparedQueryList},
+	{"POST /v1/query", preparedQueryCreate},
+	{"GET /v1/query/", preparedQueryRead},
+	{"PUT /v1/query/", preparedQueryUpdate},
+	{"DELETE /v1/query/", preparedQueryDelete},
+
 	{"PUT /v1/event/fire/", eventFire},
 	{"GET /v1/event/list", eventList},
 

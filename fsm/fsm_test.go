@@ -45,6 +45,13 @@ var samples = []structs.Command{
 	&structs.SessionRequest{Op: structs.SessionDestroy, Session: structs.Session{ID: "t"}},
 	&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: 1},
 	&structs.CoordinateBatch{{Node: "n1", Coord: coordinate.NewCoordinate(coordinate.DefaultConfig())}},
+	&structs.PreparedQueryRequest{Op: structs.PreparedQueryCreate, Query: &structs.PreparedQuery{
+		ID: "q", Name: "geo-", Session: "s", Template: structs.QueryTemplate{Type: structs.QueryTemplateNamePrefix},
+		Service: structs.ServiceQuery{
+			Service: "${name.suffix}", Tags: []string{"a"}, NodeMeta: map[string]string{"b": "c"},
+			Failover: structs.QueryFailover{Targets: []structs.QueryTarget{{Datacenter: "dc2"}}},
+		},
+	}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},
 }

@@ -18,7 +18,7 @@ var records = []record{
 	carried(17), carried(19), carried(23), carried(25), carried(27), // ACL
 	keys(),
 	tombstones(),
-	carried(structs.PreparedQueryRequestType),
+	rows(structs.PreparedQueryRequestType, state.PreparedQueries, func(q *structs.PreparedQuery) uint64 { return q.ModifyIndex }),
 	rows(structs.AutopilotRequestType, state.AutopilotConfig, nil),
 	carried(12), carried(13), carried(14), carried(15), carried(22), carried(30), // mesh
 	rows(structs.SystemMetadataRequestType, state.Metadata, nil),

@@ -20,6 +20,13 @@ var methods = []method{
 	read("Coordinate.ListNodes", coordinateListNodes),
 	read("Coordinate.Node", coordinateNode),
 
+	write[string]("PreparedQuery.Apply", preparedQueryApply),
+	read("PreparedQuery.Get", preparedQueryGet),
+	read("PreparedQuery.List", preparedQueryList),
+	once("PreparedQuery.Explain", preparedQueryExplain),
+	once("PreparedQuery.Execute", preparedQueryExecute),
+	once("PreparedQuery.ExecuteRemote", preparedQueryExecuteRemote),
+
 	once("Internal.EventFire", eventFire),
 
 	local("Status.Ping", statusPing),
@@ -106,7 +113,8 @@ func read[Q, R any, PQ interface {
 }
 
 // once makes a method that is answered by whoever may answer a read, but never
-// waits. Besides a view of the state it may need the server.
+// waits, so that it has no index. Besides a view of the state it may need the
+// server.
 func once[Q, R any, PQ interface {
 	*Q
 	request
@@ -119,10 +127,12 @@ func once[Q, R any, PQ interface {
 		options := *PQ(q).Options()
 		options.MinQueryIndex = 0
 		return s.route(ctx, call{method: name, request: PQ(q), reply: reply, read: &options, here: func(ctx context.Context) error {
-			return s.blocking(ctx, &options, PR(reply).Meta(), func(r *state.Reader) error {
+			err := s.blocking(ctx, &options, PR(reply).Meta(), func(r *state.Reader) error {
 				*reply = *new(R)
 				return run(s, r, q, reply)
 			})
+			PR(reply).Meta().Index = 1
+			return err
 		}})
 	})
 }
