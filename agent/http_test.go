@@ -48,7 +48,8 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 	c.Limits.KVMaxValueSize = settings.Limits.KVMaxValueSize
 	c.Logger = hclog.NewNullLogger()
 	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard})}
-	c.UserEvent = a.userEvent
+	c.UserEvent, c.DisableCoordinates = a.userEvent, settings.DisableCoordinates
+	c.CoordinateWriteEvery = 20 * time.Millisecond
 	server, err := rpcserver.New(c)
 	if err != nil {
 		t.Fatal(err)
