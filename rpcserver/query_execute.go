@@ -21,7 +21,7 @@ func preparedQueryExecute(s *Server, r *state.Reader, q *structs.PreparedQueryEx
 	if err := s.execute(r, query, reply); err != nil {
 		return err
 	}
-	sortByDistance(r, s.nearWhom(r, query, q), reply.Nodes, func(n structs.CheckServiceNode) string { return n.Node.Node })
+	sortNear(r, s.nearWhom(r, query, q), reply.Nodes, func(n structs.CheckServiceNode) string { return n.Node.Node })
 	cutTo(reply, q.Limit)
 	return nil
 }
@@ -74,12 +74,12 @@ func answers(n *structs.CheckServiceNode, q *structs.ServiceQuery) bool {
 			return false
 		}
 	}
-	return hasTags(n.Service.Tags, q.Tags) && hasAll(n.Node.Meta, q.NodeMeta) && hasAll(n.Service.Meta, q.ServiceMeta)
+	return meetsTags(n.Service.Tags, q.Tags) && hasAll(n.Node.Meta, q.NodeMeta) && hasAll(n.Service.Meta, q.ServiceMeta)
 }
 
-// hasTags reports whether all tags that are wanted are there, and none that is
+// meetsTags reports whether all tags that are wanted are there, and none that is
 // not. Case does not count.
-func hasTags(tags, wanted []string) bool {
+func meetsTags(tags, wanted []string) bool {
 	for _, tag := range wanted {
 		name, unwanted := strings.CutPrefix(tag, "!")
 		there := slices.ContainsFunc(tags, func(t string) bool { return structs.FoldName(t) == structs.FoldName(name) })
@@ -99,21 +99,21 @@ func hasAll(pairs, wanted map[string]string) bool {
 	return true
 }
 
-// nearWhom is the node that those nearest to are wanted first, "" if there is
-// none. What the request says goes before what the query says.
-func (s *Server) nearWhom(r *state.Reader, query *structs.PreparedQuery, q *structs.PreparedQueryExecuteRequest) string {
-	source, near := q.Source, query.Service.Near
-	if source.Node != "" {
-		near = source.Node
+// nearWhom is the node that those nearest to are wanted first, if there is one.
+// What the request says goes before what the query says.
+func (s *Server) nearWhom(r *state.Reader, query *structs.PreparedQuery, q *structs.PreparedQueryExecuteRequest) structs.QuerySource {
+	near := q.Source
+	if near.Node == "" {
+		near.Node = query.Service.Near
 	}
-	if dc := source.Datacenter; dc != "" && dc != s.config.Datacenter {
-		return ""
-	}
-	switch near {
+	switch near.Node {
 	case "_agent":
-		return q.Agent.Node
+		near.Node = q.Agent.Node
 	case "_ip":
-		return nodeAt(r, source.Ip)
+		near.Node = nodeAt(r, near.Ip)
+	}
+	if dc := near.Datacenter; dc != "" && dc != s.config.Datacenter {
+		near.Node = ""
 	}
 	return near
 }
