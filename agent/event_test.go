@@ -66,7 +66,7 @@ func TestEventClient(t *testing.T) {
 	if events, _ = await("bar", 2); events[0].ID != second || events[1].ID != last {
 		t.Errorf("got %s and %s, want %s and %s and none that is for another node", events[0].ID, events[1].ID, second, last)
 	}
-	if events, index = await("foo", 1); index != event.IDToIndex(first) {
+	if _, index = await("foo", 1); index != event.IDToIndex(first) {
 		t.Errorf("got index %d for foo, want %d", index, event.IDToIndex(first))
 	}
 }
