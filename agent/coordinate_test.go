@@ -78,7 +78,7 @@ func TestCoordinateAnswers(t *testing.T) {
 		{"PUT", "/v1/coordinate/update", good, 200, ""},
 		{"PUT", "/v1/coordinate/update", strings.Replace(good, "[0,", "[", 1), 500, "incompatible coordinate"},
 		{"PUT", "/v1/coordinate/update", strings.Replace(good, "foo", "", 1), 500, "Must provide node"},
-		{"PUT", "/v1/coordinate/update", strings.Replace(good, "foo", strings.Repeat("x", 2000), 1), 413, "node and segment are too long (2000 > 1024 bytes)"},
+		{"PUT", "/v1/coordinate/update", strings.Replace(good, "foo", strings.Repeat("x", 2000), 1), 413, "the node name has 2000 bytes, more than 1024 (the limit of a name)"},
 		{"PUT", "/v1/coordinate/update", `{"Node":"foo"}`, 500, "Must provide coordinate"},
 		{"PUT", "/v1/coordinate/update", `{"Nope":1}`, 400, `Request decode failed: json: unknown field "Nope"`},
 		{"PUT", "/v1/coordinate/update", "", 400, "Request decode failed: EOF"},

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // The official client fires events and finds them, with the index it expects.
 func TestEventClient(t *testing.T) {
 	t.Parallel()
-	event := newTestAPI(t, nil).client().Event()
+	a := newTestAPI(t, nil)
+	event := a.client().Event()
 	if events, meta, err := event.List("", nil); err != nil || events == nil || len(events) > 0 || meta.LastIndex != 1 {
 		t.Errorf("at first: got %v, %+v, %v, want [] at index 1", events, meta, err)
 	}
@@ -59,7 +61,16 @@ func TestEventClient(t *testing.T) {
 	if _, _, err := event.Fire(&api.UserEvent{Name: "bar", NodeFilter: "^elsewhere$"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	last, _, err := event.Fire(&api.UserEvent{Name: "bar"}, nil)
+	if _, _, err := event.Fire(&api.UserEvent{Name: "bar", ServiceFilter: "^not-here$"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, 10*time.Second, "the service of this node", func() error {
+		if len(servicesHere(a.agent.server)) == 0 {
+			return errors.New("no service yet")
+		}
+		return nil
+	})
+	last, _, err := event.Fire(&api.UserEvent{Name: "bar", ServiceFilter: "^consul$"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 	c.Logger = hclog.NewNullLogger()
 	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard})}
 	c.UserEvent, c.DisableCoordinates = a.userEvent, settings.DisableCoordinates
-	c.CoordinateWriteEvery = 20 * time.Millisecond
+	c.CoordinateSendEvery, c.CoordinateWriteEvery = time.Hour, 20*time.Millisecond
 	server, err := rpcserver.New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -144,6 +144,8 @@ func TestPreparedQueryAnswers(t *testing.T) {
 		{"POST", "/v1/query", `{"Name":"q2","Template":{"Type":"name_prefix_match"},"Service":{"Service":"${nope}"}}`, 500, "Invalid prepared query: Bad template: there is no variable ${nope}"},
 		{"POST", "/v1/query", `{"Name":"q2","Service":{"Service":"` + strings.Repeat("x", 70_000) + `"}}`, 413, "the prepared query is too large"},
 		{"POST", "/v1/query", strings.Repeat(" ", 200_000), 413, "Request body"},
+		{"POST", "/v1/query", `{"Name":"q2","Service":{"Service":"web","NodeMeta":{"a b":"c"}}}`, 500, `Invalid prepared query: Invalid NodeMeta filters: the key "a b" must be`},
+		{"POST", "/v1/query", `{"Name":"` + strings.Repeat("q", 1025) + `","Service":{"Service":"web"}}`, 413, "Invalid prepared query: the name has 1025 bytes"},
 		{"POST", "/v1/query", `{"Nope":1}`, 400, `Request decode failed: json: unknown field "Nope"`},
 		{"POST", "/v1/query", "", 400, "Request decode failed: EOF"},
 		{"POST", "/v1/query?dc=dc2", `{"Name":"q2","Service":{"Service":"web"}}`, 500, "No path to datacenter"},

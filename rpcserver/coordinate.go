@@ -18,7 +18,6 @@ import (
 const (
 	coordinateBatch   = 128 // coordinates in one entry of the log
 	coordinateBatches = 5   // entries that are written at a time
-	maxNameLength     = 1024
 )
 
 // coordinates are the updates that wait to be written, on the leader.
@@ -66,14 +65,15 @@ func coordinateUpdate(s *Server, q *structs.CoordinateUpdateRequest, _ *struct{}
 	switch {
 	case c.Node == "":
 		return structs.Errorf(structs.Invalid, "Must provide node")
-	case len(c.Node)+len(c.Segment) > maxNameLength:
-		return structs.Errorf(structs.TooLarge, "node and segment are too long (%d > %d bytes)", len(c.Node)+len(c.Segment), maxNameLength)
 	case c.Coord == nil:
 		return structs.Errorf(structs.Invalid, "Must provide coordinate")
 	case !c.Coord.IsValid():
 		return structs.Errorf(structs.Invalid, "invalid coordinate")
 	case !c.Valid():
 		return structs.Errorf(structs.Invalid, "incompatible coordinate")
+	}
+	if err := checkNames("node name", c.Node, "segment", c.Segment); err != nil {
+		return err
 	}
 	return s.coordinates.add(c)
 }

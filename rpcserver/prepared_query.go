@@ -56,6 +56,9 @@ func preparedQueryApply(s *Server, c *structs.PreparedQueryRequest) error {
 func checkQuery(q *structs.PreparedQuery) error {
 	invalid := func(format string, args ...any) error { return structs.Errorf(structs.Invalid, format, args...) }
 	service, failover := &q.Service, &q.Service.Failover
+	if err := checkNames("name", q.Name, "service name", service.Service, "session", q.Session); err != nil {
+		return err
+	}
 	if q.IsTemplate() {
 		if err := q.CheckTemplate(); err != nil {
 			return err
@@ -76,6 +79,9 @@ func checkQuery(q *structs.PreparedQuery) error {
 		return invalid("Bad NearestN '%d', must be >= 0", failover.NearestN)
 	case len(failover.Targets) > 0 && (failover.NearestN > 0 || len(failover.Datacenters) > 0):
 		return invalid("Targets cannot be populated with NearestN or Datacenters")
+	}
+	if err := checkMeta("Invalid NodeMeta filters", service.NodeMeta); err != nil {
+		return err
 	}
 	for _, target := range failover.Targets {
 		if target.Peer != "" {

@@ -45,21 +45,23 @@ type Server struct {
 	logs      logStore
 	notify    chan bool // raft's word on whether we lead
 
-	serf       *serf.Serf
-	events     chan serf.Event
-	userEvents chan serf.UserEvent // on their way to Config.UserEvent
-	members    members
-	expecting  atomic.Int64 // servers that a new cluster still waits for
-	autopilot  *autopilot.Autopilot
-	clusterID  atomic.Value // string; see identity.go
+	serf      *serf.Serf
+	events    chan serf.Event
+	members   members
+	expecting atomic.Int64 // servers that a new cluster still waits for
+	autopilot *autopilot.Autopilot
+	clusterID atomic.Value // string; see identity.go
 
-	readyTerm   atomic.Uint64 // raft term in which we lead and have caught up
-	leader      signal        // fires when who leads, or whether we are ready, has changed
-	reconcile   chan serf.Member
-	reassert    chan chan error
-	proofs      proofs
-	coordinates coordinates
-	leaving     atomic.Bool
+	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
+	leader    signal        // fires when who leads, or whether we are ready, has changed
+	reconcile chan serf.Member
+	reassert  chan chan error
+	proofs    proofs
+	leaving   atomic.Bool
+	unknown   unknownNodes
+
+	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
+	coordinates coordinates         // that wait to be written
 
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
@@ -137,6 +139,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.deliverEvents)
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
+	s.tasks.Go(s.keepOwnNode)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)
 	}

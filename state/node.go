@@ -55,6 +55,65 @@ func (r *Reader) nodes() (all []*structs.Node) {
 	return all
 }
 
+// NodeInfos returns all nodes with all that is on them, in order of name. Its
+// index is that of the whole catalog.
+func (r *Reader) NodeInfos() (all []*structs.NodeInfo) {
+	r.followCatalog()
+	for _, n := range r.nodes() {
+		all = append(all, r.nodeInfo(n))
+	}
+	return all
+}
+
+// NodeInfo returns a node with all that is on it, or nil. Its index is that of
+// the whole catalog.
+func (r *Reader) NodeInfo(name string) *structs.NodeInfo {
+	r.followCatalog()
+	if n := r.node(name); n != nil {
+		return r.nodeInfo(n)
+	}
+	return nil
+}
+
+func (r *Reader) nodeInfo(n *structs.Node) *structs.NodeInfo {
+	info := &structs.NodeInfo{
+		ID: n.ID, Node: n.Node, PeerName: n.PeerName, Address: n.Address, TaggedAddresses: n.TaggedAddresses, Meta: n.Meta,
+		Checks: r.checksOn(n.Node),
+	}
+	for _, row := range r.instancesOn(n.Node) {
+		info.Services = append(info.Services, &row.Service)
+	}
+	return info
+}
+
+// MetaFilter returns whether the node of a name has all these pairs in its meta
+// data. If there are any, the index of the read is that of all nodes as well.
+func (r *Reader) MetaFilter(pairs map[string]string) func(node string) bool {
+	if len(pairs) == 0 {
+		return func(string) bool { return true }
+	}
+	r.follow(localRows + Nodes.name)
+	return func(name string) bool {
+		n := r.node(name)
+		if n == nil {
+			return false
+		}
+		for key, value := range pairs {
+			if got, ok := n.Meta[key]; !ok || got != value {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// NodeWithID returns the node that has an id, or nil. Its index is that of all
+// nodes.
+func (r *Reader) NodeWithID(id string) *structs.Node {
+	r.follow(localRows + Nodes.name)
+	return r.nodeWithID(id)
+}
+
 // nodeOf is the node that a registration speaks of.
 func nodeOf(c *structs.RegisterRequest) *structs.Node {
 	return &structs.Node{

@@ -31,6 +31,10 @@ var (
 	})
 )
 
+// maxTemplateName is how long the name of a template may be in bytes to be
+// found: the search takes a step for each.
+const maxTemplateName = 1 << 10
+
 func queryKey(idOrName string) Key { return key(structs.FoldName(idOrName)) }
 
 // PreparedQuery returns the query with an id, or nil. Its index is that of the
@@ -58,8 +62,9 @@ func (r *Reader) FindPreparedQuery(idOrName string) *structs.PreparedQuery {
 	for q := range queriesByName.with(r, queryKey(idOrName)) {
 		return q
 	}
-	for n := len(idOrName); n >= 0; n-- {
-		for q := range templatesByName.with(r, queryKey(idOrName[:n])) {
+	folded := structs.FoldName(idOrName)
+	for n := min(len(folded), maxTemplateName); n >= 0; n-- {
+		for q := range templatesByName.with(r, key(folded[:n])) {
 			return q
 		}
 	}

@@ -63,7 +63,7 @@ func (r *Reader) NodeServices(node string) (*structs.Node, []*structs.NodeServic
 }
 
 // AllServices returns all instances with their nodes, in order of node and id.
-// Its index is that of all services.
+// Its index is that of all services, and not of the nodes.
 func (r *Reader) AllServices() []*structs.ServiceNode {
 	r.follow(localRows + Services.name)
 	return r.serviceNodes(slices.Collect(Services.prefix(r.quiet(), catalogKey(""))))

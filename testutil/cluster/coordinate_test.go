@@ -53,9 +53,6 @@ func placed(n *cluster.Node, q structs.QueryOptions) ([]*structs.Coordinate, uin
 func TestServersSendTheirCoordinates(t *testing.T) {
 	t.Parallel()
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
-		for _, n := range c.Nodes {
-			log(t, c, &structs.RegisterRequest{Node: n.Config.NodeName, Address: n.IP})
-		}
 		start := time.Now()
 		testutil.Eventually(t, time.Minute, "three coordinates", func() error {
 			for _, n := range c.Nodes {
@@ -75,6 +72,67 @@ func TestServersSendTheirCoordinates(t *testing.T) {
 			t.Errorf("got %+v, want one datacenter with three servers", maps)
 		}
 	})
+}
+
+// near= puts rows of the catalog and of health in order of distance, in every
+// server's answer; those of which it is not known come last, as they were.
+func TestNear(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			log(t, c, &structs.RegisterRequest{
+				Node: name, Address: "10.1.0.1", Service: &structs.NodeService{ID: "web", Service: "web"},
+				Check: &structs.HealthCheck{Node: name, CheckID: "web", ServiceID: "web", Status: structs.HealthPassing},
+			})
+		}
+		place(t, c.Nodes[0], "a", 3)
+		place(t, c.Nodes[1], "c", 1)
+		place(t, c.Nodes[2], "e", 2)
+		time.Sleep(6 * time.Second)
+		c.Agree()
+		for _, n := range c.Nodes {
+			for from, want := range map[string]string{ // a and c are equally far from e
+				"": "abcde", "a": "aecbd", "C": "ceabd", "e": "eacbd", "b": "bacde", "nobody": "abcde"} {
+				q := structs.ServiceSpecificRequest{ServiceName: "web", Source: structs.QuerySource{Node: from}}
+				q.AllowStale = true
+				got := map[string]string{}
+				var instances structs.IndexedServiceNodes
+				var checked structs.IndexedCheckServiceNodes
+				var checks structs.IndexedHealthChecks
+				var nodes structs.IndexedNodes
+				for method, reply := range map[string]any{
+					"Catalog.ServiceNodes": &instances, "Health.ServiceNodes": &checked, "Health.ServiceChecks": &checks,
+				} {
+					if err := n.Call(context.Background(), method, &q, reply); err != nil {
+						t.Fatalf("%s: %v", method, err)
+					}
+				}
+				all := structs.DCSpecificRequest{Source: q.Source}
+				if err := n.Call(context.Background(), "Catalog.ListNodes", &all, &nodes); err != nil {
+					t.Fatal(err)
+				}
+				for _, row := range instances.ServiceNodes {
+					got["Catalog.ServiceNodes"] += row.Node
+				}
+				for _, row := range checked.Nodes {
+					got["Health.ServiceNodes"] += row.Node.Node
+				}
+				for _, row := range checks.HealthChecks {
+					got["Health.ServiceChecks"] += row.Node
+				}
+				for _, row := range nodes.Nodes {
+					if len(row.Node) == 1 { // not the servers
+						got["Catalog.ListNodes"] += row.Node
+					}
+				}
+				for method, order := range got {
+					if order != want {
+						t.Errorf("%s: %s near %q: got %s, want %s", n.Config.NodeName, method, from, order, want)
+					}
+				}
+			}
+		}
+	}, quietServers)
 }
 
 // What is not new is not written, what is is written in batches, at its time.
