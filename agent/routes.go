@@ -35,6 +35,12 @@ var routes = []route{
 
 	{"PUT /v1/event/fire/", eventFire},
 	{"GET /v1/event/list", eventList},
+	{"PUT /v1/session/create", sessionCreate},
+	{"PUT /v1/session/destroy/", sessionDestroy},
+	{"PUT /v1/session/renew/", sessionRenew},
+	{"GET /v1/session/info/", sessionInfo},
+	{"GET /v1/session/node/", sessionNode},
+	{"GET /v1/session/list", sessionList},
 
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},

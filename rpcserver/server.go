@@ -63,6 +63,10 @@ type Server struct {
 	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
 	coordinates coordinates         // that wait to be written
 
+	sessions   sessionTimers
+	lockDelays lockDelays
+	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
+
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting
