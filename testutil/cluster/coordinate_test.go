@@ -143,6 +143,7 @@ func TestCoordinatesAreWrittenTogether(t *testing.T) {
 		for i := range nodes {
 			log(t, c, &structs.RegisterRequest{Node: fmt.Sprintf("n%03d", i), Address: "10.1.0.1"})
 		}
+		time.Sleep(time.Minute) // what the servers write about themselves is written
 		_, index, err := placed(c.Nodes[0], structs.QueryOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -128,6 +128,7 @@ func TestRefusedQueriesChangeNothing(t *testing.T) {
 		if _, err := query(c.Nodes[0], structs.PreparedQueryCreate, structs.PreparedQuery{Name: "web", Service: web}); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Minute) // what the servers write about themselves is written
 		index := c.Leader().Raft().LastIndex()
 		for _, n := range c.Nodes {
 			for _, q := range []structs.PreparedQuery{
