@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,10 +67,10 @@ func TestEventsReachEveryServer(t *testing.T) {
 func TestStuckEventReceiver(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	taken := 0
+	var taken atomic.Int64
 	stuck := func(i int, c *rpcserver.Config) {
 		if i == 0 {
-			c.UserEvent = func(*rpcserver.Server, *structs.UserEvent) { <-release; taken++ }
+			c.UserEvent = func(*rpcserver.Server, *structs.UserEvent) { <-release; taken.Add(1) }
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -91,8 +92,8 @@ func TestStuckEventReceiver(t *testing.T) {
 		awaitSuffrage(t, c, third, true)
 		close(release)
 		time.Sleep(time.Second)
-		if taken == 0 || taken >= fired {
-			t.Errorf("%d of %d events were taken, want some but not all", taken, fired)
+		if got := taken.Load(); got == 0 || got >= fired {
+			t.Errorf("%d of %d events were taken, want some but not all", got, fired)
 		}
 	})
 }
