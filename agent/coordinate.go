@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 
 	"github.com/hashicorp/serf/coordinate"
@@ -91,7 +89,7 @@ func coordinateUpdate(c *exchange) error {
 		Node, Segment, Partition string
 		Coord                    *coordinate.Coordinate
 	}
-	if err := c.decode(&given, maxCoordinate); err != nil {
+	if err := c.decode(maxCoordinate, &given); err != nil {
 		return err
 	}
 	if p := given.Partition; p != "" && p != "default" {
@@ -104,18 +102,4 @@ func coordinateUpdate(c *exchange) error {
 		return err
 	}
 	return c.done()
-}
-
-// decode reads the request's body as JSON. A field that is not known is an error.
-func (c *exchange) decode(v any, max limit) error {
-	text, err := c.body(max)
-	if err != nil {
-		return err
-	}
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.DisallowUnknownFields()
-	if err := in.Decode(v); err != nil {
-		return badRequest("Request decode failed: %v", err)
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,7 +38,7 @@ func preparedQueryDelete(c *exchange) error {
 func (c *exchange) queryApply(op structs.PreparedQueryOp, id string) (string, error) {
 	q := structs.PreparedQueryRequest{Datacenter: c.query.datacenter(), Op: op, Query: &structs.PreparedQuery{}}
 	if op != structs.PreparedQueryDelete {
-		if err := c.decode(q.Query, maxPreparedQuery); err != nil {
+		if err := c.decode(maxPreparedQuery, q.Query); err != nil {
 			return "", err
 		}
 	}
@@ -79,10 +78,7 @@ func (c *exchange) queries(method string, options *structs.QueryOptions, q any) 
 		return queryError(err)
 	}
 	c.setQueryMeta(&reply.QueryMeta, options)
-	if reply.Queries == nil {
-		reply.Queries = []*structs.PreparedQuery{}
-	}
-	return c.reply(reply.Queries)
+	return c.reply(notNil(reply.Queries))
 }
 
 func preparedQueryExecute(c *exchange, name string) error {
@@ -91,12 +87,10 @@ func preparedQueryExecute(c *exchange, name string) error {
 		return err
 	}
 	var reply structs.PreparedQueryExecuteResponse
-	if err := c.read("PreparedQuery.Execute", &q.QueryOptions, q, &reply, &reply.QueryMeta); err != nil {
+	if err := readCached(c, "PreparedQuery.Execute", &q.QueryOptions, q, &reply, &reply.QueryMeta); err != nil {
 		return queryError(err)
 	}
-	if reply.Nodes == nil {
-		reply.Nodes = []structs.CheckServiceNode{}
-	}
+	reply.Nodes = jsonCheckServiceNodes(reply.Nodes)
 	c.setQueryMeta(&reply.QueryMeta, &q.QueryOptions)
 	return c.reply(&reply)
 }
@@ -120,10 +114,8 @@ func (c *exchange) executeRequest(name string) (*structs.PreparedQueryExecuteReq
 	if err := c.readOptions(&q.QueryOptions); err != nil {
 		return nil, err
 	}
-	q.Source.Ip = clientIP(c.r)
-	if q.Source.Node = c.query.get("near"); q.Source.Node == "_agent" {
-		q.Source.Node = c.config.NodeName
-	}
+	q.Source = c.source()
+	q.Source.Ip = c.sourceIP() // for a query that says near "_ip"
 	if text := c.query.get("limit"); text != "" {
 		var err error
 		if q.Limit, err = strconv.Atoi(text); err != nil {
@@ -139,16 +131,6 @@ func (c *exchange) executeRequest(name string) (*structs.PreparedQueryExecuteReq
 	return q, nil
 }
 
-// clientIP is where a request comes from, as far as proxies on the way say so.
-func clientIP(r *http.Request) string {
-	if via := r.Header.Get("X-Forwarded-For"); via != "" {
-		first, _, _ := strings.Cut(via, ",")
-		return strings.TrimSpace(first)
-	}
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	return host
-}
-
 // queryError makes a query that is not there a 404, as Consul does.
 func queryError(err error) error {
 	if structs.IsCode(err, structs.NotFound) {
@@ -157,15 +139,8 @@ func queryError(err error) error {
 	return err
 }
 
-// setQueryMeta is setMeta, and says how the read was answered.
+// setQueryMeta sets the headers of a read, and says in the reply how it was read.
 func (c *exchange) setQueryMeta(m *structs.QueryMeta, q *structs.QueryOptions) {
-	m.ConsistencyLevel = "leader"
-	switch {
-	case q.RequireConsistent:
-		m.ConsistencyLevel = "consistent"
-	case q.AllowStale:
-		m.ConsistencyLevel = "stale"
-	}
-	c.setMeta(m)
-	c.w.Header()["X-Consul-Effective-Consistency"] = []string{m.ConsistencyLevel}
+	c.setCatalogMeta(q, m)
+	m.ConsistencyLevel = c.w.Header().Get("X-Consul-Effective-Consistency")
 }

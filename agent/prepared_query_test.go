@@ -8,11 +8,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
 	"praetor/structs"
+	"praetor/testutil"
 )
 
 // registerWeb puts three instances of web into the catalog: on a, where it is
@@ -223,6 +225,25 @@ func TestPreparedQueryExecute(t *testing.T) {
 	}
 	if len(seen) != 2 {
 		t.Errorf("got only the orders %v: instances are not shuffled", seen)
+	}
+	if got := a.do("GET", "/v1/query/near/execute?cached", "").header.Get("X-Cache"); got != "HIT" {
+		t.Errorf("?cached: got X-Cache %q, want HIT", got)
+	}
+	testutil.Eventually(t, 10*time.Second, "the agent's own node", func() error {
+		if a.agent.server.FSM().Store().Read().Node("node-a") == nil {
+			return errors.New("not in the catalog yet")
+		}
+		return nil
+	})
+	for _, near := range []string{"_agent", "node-a"} {
+		a.log(&structs.RegisterRequest{Node: "node-a", SkipNodeUpdate: true, Service: &structs.NodeService{ID: "web", Service: "web"}})
+		if got := run("near/execute?near=" + near); !strings.HasPrefix(got, "node-a ") {
+			t.Errorf("near %s: got %q, want the agent's node first", near, got)
+		}
+		var rows []struct{ Node string }
+		if got := a.do("GET", "/v1/catalog/service/web?near="+near, ""); json.Unmarshal([]byte(got.body), &rows) != nil || len(rows) != 4 || rows[0].Node != "node-a" {
+			t.Errorf("catalog near %s: got %s, want the agent's node first", near, got.body)
+		}
 	}
 	empty := a.do("GET", "/v1/query/geo-db-a/execute", "").body
 	want := `{"Service":"db","Nodes":[],"DNS":{"TTL":"10s"},"Datacenter":"dc1","PeerName":"","Failovers":0,"Index":1,"LastContact":0,` +
