@@ -14,8 +14,8 @@ import (
 	"praetor/testutil/cluster"
 )
 
-// log has the leader put a command into the log, whoever checks it otherwise.
-func log(t testing.TB, c *cluster.Cluster, command structs.Command) {
+// enter has the leader put a command into the log, whoever checks it otherwise.
+func enter(t testing.TB, c *cluster.Cluster, command structs.Command) {
 	t.Helper()
 	entry, err := structs.EncodeCommand(command)
 	if err != nil {
@@ -80,7 +80,7 @@ func TestNear(t *testing.T) {
 	t.Parallel()
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			log(t, c, &structs.RegisterRequest{
+			enter(t, c, &structs.RegisterRequest{
 				Node: name, Address: "10.1.0.1", Service: &structs.NodeService{ID: "web", Service: "web"},
 				Check: &structs.HealthCheck{Node: name, CheckID: "web", ServiceID: "web", Status: structs.HealthPassing},
 			})
@@ -141,7 +141,7 @@ func TestCoordinatesAreWrittenTogether(t *testing.T) {
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
 		const nodes = 300
 		for i := range nodes {
-			log(t, c, &structs.RegisterRequest{Node: fmt.Sprintf("n%03d", i), Address: "10.1.0.1"})
+			enter(t, c, &structs.RegisterRequest{Node: fmt.Sprintf("n%03d", i), Address: "10.1.0.1"})
 		}
 		time.Sleep(time.Minute) // what the servers write about themselves is written
 		_, index, err := placed(c.Nodes[0], structs.QueryOptions{})

@@ -34,9 +34,9 @@ func TestPreparedQueries(t *testing.T) {
 	t.Parallel()
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
 		for _, name := range []string{"a", "b", "c"} {
-			log(t, c, &structs.RegisterRequest{Node: name, Address: "10.1.0.1", Service: &structs.NodeService{ID: "web", Service: "web", Tags: []string{name}}})
+			enter(t, c, &structs.RegisterRequest{Node: name, Address: "10.1.0.1", Service: &structs.NodeService{ID: "web", Service: "web", Tags: []string{name}}})
 		}
-		log(t, c, &structs.SessionRequest{Op: structs.SessionCreate, Session: structs.Session{ID: "s", Node: "a"}})
+		enter(t, c, &structs.SessionRequest{Op: structs.SessionCreate, Session: structs.Session{ID: "s", Node: "a"}})
 		one, two := c.Followers()[0], c.Followers()[1]
 		place(t, one, "a", 1)
 		place(t, two, "b", 5)
@@ -81,7 +81,7 @@ func TestPreparedQueries(t *testing.T) {
 		c.Leader()
 		check()
 
-		log(t, c, &structs.SessionRequest{Op: structs.SessionDestroy, Session: structs.Session{ID: "s"}})
+		enter(t, c, &structs.SessionRequest{Op: structs.SessionDestroy, Session: structs.Session{ID: "s"}})
 		for _, n := range c.Up() {
 			if _, err := executed(n, structs.PreparedQueryExecuteRequest{QueryIDOrName: id}); !structs.IsCode(err, structs.NotFound) {
 				t.Errorf("%s: the query of a session that is gone: got %v, want not found", n.Config.NodeName, err)
@@ -99,7 +99,7 @@ func TestExecuteRemote(t *testing.T) {
 	t.Parallel()
 	story(t, 1, func(t *testing.T, c *cluster.Cluster) {
 		for i := range 3 {
-			log(t, c, &structs.RegisterRequest{Node: fmt.Sprint("n", i), Address: "10.1.0.1", Service: &structs.NodeService{ID: "web", Service: "web"}})
+			enter(t, c, &structs.RegisterRequest{Node: fmt.Sprint("n", i), Address: "10.1.0.1", Service: &structs.NodeService{ID: "web", Service: "web"}})
 		}
 		run := func(q structs.PreparedQueryExecuteRemoteRequest) (int, error) {
 			var reply structs.PreparedQueryExecuteResponse
