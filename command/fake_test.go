@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"praetor/structs"
 )
@@ -95,6 +96,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f *fake) kv(w http.ResponseWriter, r *http.Request, key string, body []byte) {
 	q := r.URL.Query()
+	if fence := q.Get("fence"); fence != "" && fence != "app/lock:1" {
+		http.Error(w, "fenced: the lock on key \"app/lock\" is not held", http.StatusConflict)
+		return
+	}
 	old, exists := f.pairs[key]
 	f.index++
 	switch r.Method {
@@ -104,7 +109,8 @@ func (f *fake) kv(w http.ResponseWriter, r *http.Request, key string, body []byt
 			fmt.Fprint(w, "false")
 			return
 		}
-		e := structs.DirEntry{Key: key, Value: body, Flags: flags, Session: q.Get("acquire")}
+		ttl, _ := time.ParseDuration(q.Get("ttl"))
+		e := structs.DirEntry{Key: key, Value: body, Flags: flags, Session: q.Get("acquire"), TTL: ttl}
 		if e.ModifyIndex, e.CreateIndex = f.index, f.index; exists {
 			e.CreateIndex = old.CreateIndex
 		}

@@ -2,8 +2,12 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -33,7 +37,7 @@ With -recurse or -keys, KEY is what keys begin with, and finding none is no erro
 	recurse := v.flags.Bool("recurse", false, "Print all keys that begin with KEY, as key:value.")
 	keys := v.flags.Bool("keys", false, "Print only the names of keys that begin with KEY.")
 	separator := v.flags.String("separator", "/", "With -keys, cut names after the first `text` like this that follows KEY.")
-	detailed := v.flags.Bool("detailed", false, "Print flags, session and indexes too.")
+	detailed := v.flags.Bool("detailed", false, "Print flags, session, indexes and TTL too.")
 	encoded := v.flags.Bool("base64", false, "Print values in base64.")
 	v.formats()
 	v.run = func(operands []string) error {
@@ -48,22 +52,14 @@ With -recurse or -keys, KEY is what keys begin with, and finding none is no erro
 		if *keys {
 			return v.listKeys(client, key, *separator)
 		}
-		var pairs api.KVPairs
-		if *recurse {
-			pairs, _, err = client.KV().List(key, v.connection.read())
-		} else {
-			var pair *api.KVPair
-			if pair, _, err = client.KV().Get(key, v.connection.read()); pair != nil {
-				pairs = api.KVPairs{pair}
-			}
-		}
+		pairs, err := v.readPairs(client, key, *recurse)
 		switch {
 		case err != nil:
 			return fmt.Errorf("reading %q: %w", key, err)
 		case len(pairs) == 0 && !*recurse:
 			return failf("Error! No key exists at: %s", key)
 		case v.json() && *recurse:
-			return v.printJSON(append(api.KVPairs{}, pairs...))
+			return v.printJSON(append([]*kvPair{}, pairs...))
 		case v.json():
 			return v.printJSON(pairs[0])
 		}
@@ -79,8 +75,28 @@ With -recurse or -keys, KEY is what keys begin with, and finding none is no erro
 	}
 }
 
+// kvPair is a pair with what Consul's client does not know.
+type kvPair struct {
+	api.KVPair
+	TTL string `json:",omitempty"`
+}
+
+// readPairs reads a key, or all that begin with it. None is no error.
+func (v *verb) readPairs(client *api.Client, key string, recurse bool) (pairs []*kvPair, err error) {
+	query := url.Values{}
+	if recurse {
+		query.Set("recurse", "")
+	}
+	q := v.connection.read().WithContext(context.WithValue(context.Background(), queryKey{}, query))
+	_, err = client.Raw().Query("/v1/kv/"+key, &pairs, q)
+	if refusal := (api.StatusError{}); errors.As(err, &refusal) && refusal.Code == http.StatusNotFound {
+		return nil, nil
+	}
+	return pairs, err
+}
+
 // printPair prints the i-th pair; values go out byte for byte.
-func (v *verb) printPair(p *api.KVPair, i int, detailed, named bool) error {
+func (v *verb) printPair(p *kvPair, i int, detailed, named bool) error {
 	switch {
 	case detailed:
 		if i > 0 {
@@ -91,8 +107,11 @@ func (v *verb) printPair(p *api.KVPair, i int, detailed, named bool) error {
 			value any
 		}{
 			{"CreateIndex", p.CreateIndex}, {"Flags", p.Flags}, {"Key", p.Key}, {"LockIndex", p.LockIndex},
-			{"ModifyIndex", p.ModifyIndex}, {"Session", cmp.Or(p.Session, "-")},
+			{"ModifyIndex", p.ModifyIndex}, {"Session", cmp.Or(p.Session, "-")}, {"TTL", p.TTL},
 		} {
+			if column.value == "" {
+				continue
+			}
 			fmt.Fprintf(v.stdout, "%-16s %v\n", column.name, column.value)
 		}
 		fmt.Fprintf(v.stdout, "%-16s ", "Value")

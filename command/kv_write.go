@@ -1,11 +1,14 @@
 package command
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -19,7 +22,7 @@ Without VALUE the value is empty.
 
 Flags go first. A VALUE that looks like a flag needs -- somewhere before it; -5 does not look like one.`,
 		[]string{`kv put app/limit 25`, `kv put app/config @config.json`, `kv put app/dump - < dump.sql`,
-			`kv put -cas -modify-index=0 app/limit 25    # only if it does not exist`, `kv put app/args -- -verbose`},
+			`kv put -cas -modify-index=0 app/limit 25    # only if it does not exist`, `kv put -ttl=30s app/alive/web1 yes`, `kv put app/args -- -verbose`},
 	}
 	cas := v.flags.Bool("cas", false, "Write only if the key has not changed since -modify-index.")
 	index := v.flags.Uint64("modify-index", 0, "With -cas, the `index` the key had when it was read; 0 for a key that must not exist.")
@@ -28,6 +31,8 @@ Flags go first. A VALUE that looks like a flag needs -- somewhere before it; -5 
 	acquire := v.flags.Bool("acquire", false, "Take the lock on the key for -session.")
 	release := v.flags.Bool("release", false, "Give the lock on the key back for -session.")
 	session := v.flags.String("session", "", "The `id` of a session, for -acquire and -release.")
+	ttl := v.flags.Duration("ttl", 0, "The key goes when it was not set for this `time`, at least 1s. Without it, it stays.")
+	fence := v.flags.String("fence", "", fenceUsage)
 	v.run = func(operands []string) error {
 		switch {
 		case *index != 0 && !*cas:
@@ -55,7 +60,7 @@ Flags go first. A VALUE that looks like a flag needs -- somewhere before it; -5 
 			return err
 		}
 		put := func(write func(*api.KVPair, *api.WriteOptions) (bool, *api.WriteMeta, error), success, refusal string) error {
-			ok, _, err := write(pair, nil)
+			ok, _, err := write(pair, writeOptions(*ttl, *fence))
 			if err != nil {
 				return fmt.Errorf("writing %q: %w", pair.Key, err)
 			}
@@ -82,6 +87,20 @@ Flags go first. A VALUE that looks like a flag needs -- somewhere before it; -5 
 			return true, meta, err
 		}, "Success! Data written to: ", "")
 	}
+}
+
+const fenceUsage = "Write only if the lock on a key is still held as it was taken: `KEY:LOCKINDEX`."
+
+// writeOptions carry what Consul's client does not know.
+func writeOptions(ttl time.Duration, fence string) *api.WriteOptions {
+	query := url.Values{}
+	if ttl != 0 {
+		query.Set("ttl", ttl.String())
+	}
+	if fence != "" {
+		query.Set("fence", fence)
+	}
+	return (&api.WriteOptions{}).WithContext(context.WithValue(context.Background(), queryKey{}, query))
 }
 
 // value is what an operand stands for: itself, a file's content, standard
@@ -133,6 +152,7 @@ there succeeds.`,
 	recurse := v.flags.Bool("recurse", false, "Delete all keys that begin with KEY.")
 	cas := v.flags.Bool("cas", false, "Delete only if the key has not changed since -modify-index.")
 	index := v.flags.Uint64("modify-index", 0, "With -cas, the `index` the key had when it was read.")
+	fence := v.flags.String("fence", "", fenceUsage)
 	v.run = func(operands []string) error {
 		key := trimKey(operands)
 		switch {
@@ -151,11 +171,11 @@ there succeeds.`,
 		switch {
 		case *recurse:
 			success = "Success! Deleted keys with prefix: "
-			_, err = client.KV().DeleteTree(key, nil)
+			_, err = client.KV().DeleteTree(key, writeOptions(0, *fence))
 		case *cas:
-			done, _, err = client.KV().DeleteCAS(&api.KVPair{Key: key, ModifyIndex: *index}, nil)
+			done, _, err = client.KV().DeleteCAS(&api.KVPair{Key: key, ModifyIndex: *index}, writeOptions(0, *fence))
 		default:
-			_, err = client.KV().Delete(key, nil)
+			_, err = client.KV().Delete(key, writeOptions(0, *fence))
 		}
 		if err != nil {
 			return fmt.Errorf("deleting %q: %w", key, err)
