@@ -59,6 +59,7 @@ type Agent struct {
 	rpcTLS  *certificates
 	webTLS  *certificates
 	http    *httpServer
+	events  eventRing
 
 	live      atomic.Pointer[config.Runtime] // config with what was reloaded since
 	reloading sync.Mutex

@@ -57,10 +57,7 @@ func agentMembers(c *exchange) error {
 // agentSelf answers with all that this agent knows of itself.
 func agentSelf(c *exchange) error {
 	server := c.server.Config()
-	coordinate, err := c.server.Serf().GetCoordinate()
-	if err != nil {
-		return err
-	}
+	coordinate, _ := c.server.Serf().GetCoordinate() // nil where they are disabled
 	member := newAgentMember(c.server.LocalMember())
 	stats := c.server.Stats()
 	stats["agent"] = map[string]string{"check_monitors": "0", "check_ttls": "0", "checks": "0", "services": "0"}

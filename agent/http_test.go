@@ -48,6 +48,9 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 	c.Limits.KVMaxValueSize, c.Limits.TxnMaxReqLen, c.Limits.TxnMaxOps =
 		settings.Limits.KVMaxValueSize, settings.Limits.TxnMaxReqLen, settings.Limits.TxnMaxOps
 	c.Logger = hclog.NewNullLogger()
+	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard})}
+	c.UserEvent, c.DisableCoordinates = a.userEvent, settings.DisableCoordinates
+	c.CoordinateSendEvery, c.CoordinateWriteEvery = time.Hour, 20*time.Millisecond
 	server, err := rpcserver.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +67,7 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.close)
-	a := &Agent{config: settings, logger: hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard}), server: server, metrics: m}
+	a.server, a.metrics = server, m
 	a.left, a.stopped = make(chan struct{}), make(chan struct{})
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return &testAPI{t: t, agent: a, handler: a.handler()}

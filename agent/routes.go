@@ -23,6 +23,27 @@ var routes = []route{
 	{"DELETE /v1/kv/", kvDelete},
 
 	{"PUT /v1/txn", txn},
+	{"GET /v1/coordinate/datacenters", coordinateDatacenters},
+	{"GET /v1/coordinate/nodes", coordinateNodes},
+	{"GET /v1/coordinate/node/", coordinateNode},
+	{"PUT /v1/coordinate/update", coordinateUpdate},
+
+	{"GET /v1/query", preparedQueryList},
+	{"POST /v1/query", preparedQueryCreate},
+	{"GET /v1/query/", preparedQueryRead},
+	{"PUT /v1/query/", preparedQueryUpdate},
+	{"DELETE /v1/query/", preparedQueryDelete},
+
+	{"PUT /v1/event/fire/", eventFire},
+	{"GET /v1/event/list", eventList},
+
+	{"PUT /v1/session/create", sessionCreate},
+	{"PUT /v1/session/destroy/", sessionDestroy},
+	{"PUT /v1/session/renew/", sessionRenew},
+	{"GET /v1/session/info/", sessionInfo},
+	{"GET /v1/session/node/", sessionNode},
+	{"GET /v1/session/list", sessionList},
+
 	{"PUT /v1/catalog/register", catalogRegister},
 	{"PUT /v1/catalog/deregister", catalogDeregister},
 	{"GET /v1/catalog/datacenters", catalogDatacenters},
@@ -36,12 +57,6 @@ var routes = []route{
 	{"GET /v1/health/service/", healthService},
 	{"GET /v1/health/state/", healthState},
 	{"GET /v1/operator/usage", operatorUsage},
-	{"PUT /v1/session/create", sessionCreate},
-	{"PUT /v1/session/destroy/", sessionDestroy},
-	{"PUT /v1/session/renew/", sessionRenew},
-	{"GET /v1/session/info/", sessionInfo},
-	{"GET /v1/session/node/", sessionNode},
-	{"GET /v1/session/list", sessionList},
 
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/base64"
 	"errors"
+	"time"
 
 	"praetor/agent/config"
 	"praetor/rpcserver"
@@ -52,6 +53,11 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		MaxTrailingLogs:      uint64(r.Autopilot.MaxTrailingLogs), MinQuorum: uint(r.Autopilot.MinQuorum),
 		ServerStabilizationTime: r.Autopilot.ServerStabilizationTime,
 	}
+	c.DisableCoordinates = r.DisableCoordinates
+	if r.Dev {
+		c.CoordinateWriteEvery = 100 * time.Millisecond
+	}
+	c.UserEvent = a.userEvent
 	c.Logger = a.logger
 	return c, nil
 }

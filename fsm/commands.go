@@ -14,6 +14,8 @@ var commands = register(
 	on((*state.Writer).ApplyKV),
 	on((*state.Writer).ApplySession),
 	on((*state.Writer).ApplyTombstone),
+	on((*state.Writer).ApplyCoordinates),
+	on((*state.Writer).ApplyPreparedQuery),
 	on((*state.Writer).ApplyAutopilot),
 	on((*state.Writer).ApplyTxn),
 	on((*state.Writer).ApplyMetadata),

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-raftchunking/types"
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/serf/coordinate"
 	"google.golang.org/protobuf/proto"
 
 	"praetor/fsm"
@@ -47,6 +48,14 @@ var samples = []structs.Command{
 	&structs.TxnRequest{Ops: []structs.TxnOp{
 		{KV: &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: structs.DirEntry{Key: "t", Value: []byte("3")}}},
 		{KV: &structs.TxnKVOp{Verb: structs.KVGet, DirEnt: structs.DirEntry{Key: "t"}}},
+	}},
+	&structs.CoordinateBatch{{Node: "n1", Coord: coordinate.NewCoordinate(coordinate.DefaultConfig())}},
+	&structs.PreparedQueryRequest{Op: structs.PreparedQueryCreate, Query: &structs.PreparedQuery{
+		ID: "q", Name: "geo-", Session: "s", Template: structs.QueryTemplate{Type: structs.QueryTemplateNamePrefix},
+		Service: structs.ServiceQuery{
+			Service: "${name.suffix}", Tags: []string{"a"}, NodeMeta: map[string]string{"b": "c"},
+			Failover: structs.QueryFailover{Targets: []structs.QueryTarget{{Datacenter: "dc2"}}},
+		},
 	}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},

@@ -13,12 +13,12 @@ import (
 var records = []record{
 	carried(32), carried(33),
 	registrations(),
-	carried(structs.CoordinateBatchUpdateType),
+	coordinates(),
 	rows(structs.SessionRequestType, state.Sessions, func(s *structs.Session) uint64 { return s.ModifyIndex }),
 	carried(17), carried(19), carried(23), carried(25), carried(27), // ACL
 	keys(),
 	tombstones(),
-	carried(structs.PreparedQueryRequestType),
+	rows(structs.PreparedQueryRequestType, state.PreparedQueries, func(q *structs.PreparedQuery) uint64 { return q.ModifyIndex }),
 	rows(structs.AutopilotRequestType, state.AutopilotConfig, nil),
 	carried(12), carried(13), carried(14), carried(15), carried(22), carried(30), // mesh
 	rows(structs.SystemMetadataRequestType, state.Metadata, nil),
@@ -153,6 +153,35 @@ func tombstones() record {
 				LockIndex: disguise.LockIndex, LockDelay: disguise.LockDelay, LockDelayIndex: disguise.LockDelayIndex,
 			}
 			state.Tombstones.Restore(l.writer, t, t.Index)
+			return nil
+		},
+	}
+}
+
+// coordinates are written one by one, each as a batch of its own. What is not a
+// coordinate that distances can be told from is dropped when it is read.
+func coordinates() record {
+	return record{
+		kind:  structs.CoordinateBatchUpdateType,
+		table: state.Coordinates.Name(),
+		write: func(s *stream, v *View) error {
+			for c := range state.Coordinates.All(v.reader) {
+				if err := s.record(structs.CoordinateBatchUpdateType, &structs.CoordinateBatch{c}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		read: func(l *loader, value []byte) error {
+			var batch structs.CoordinateBatch
+			if err := structs.DecodeValue(value, &batch); err != nil {
+				return err
+			}
+			for _, c := range batch {
+				if c != nil && c.Valid() {
+					state.Coordinates.Restore(l.writer, c, 0)
+				}
+			}
 			return nil
 		},
 	}

@@ -54,6 +54,15 @@ type Config struct {
 	ReconcileEvery   time.Duration // how often the leader compares gossip with raft and the catalog
 	UnknownGrace     time.Duration // how long a node of the catalog may be unknown to gossip before it counts as failed
 
+	DisableCoordinates   bool          // neither estimate round-trip times nor send our coordinate
+	CoordinateSendEvery  time.Duration // how often our coordinate is sent to the leader, at most; half as often at least
+	CoordinateWriteEvery time.Duration // how often the leader writes those that came
+
+	// UserEvent, if there is one, is called with each user event that gossip
+	// brings, one after the other, and with the server, which New may not have
+	// returned yet. While it is slow, events may be dropped.
+	UserEvent func(*Server, *structs.UserEvent)
+
 	Limits
 
 	Autopilot structs.AutopilotConfig // what the first leader writes
@@ -129,6 +138,10 @@ func DefaultConfig() Config {
 		SessionTTLMin:    structs.MinSessionTTL,
 		ReconcileEvery:   60 * time.Second,
 		UnknownGrace:     5 * time.Minute,
+
+		CoordinateSendEvery:  15 * time.Second,
+		CoordinateWriteEvery: 5 * time.Second,
+
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,

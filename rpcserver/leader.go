@@ -118,6 +118,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.keepClusterID(); err != nil {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
+	s.coordinates.take() // of an earlier term: their nodes have sent newer ones elsewhere
 	s.noteSessions()
 	s.sessions.start(s.fsm.Store())
 	s.unknown.reset()
@@ -125,6 +126,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	s.leader.fire()
 	s.autopilot.Start(ctx)
 	s.tasks.Go(func() { s.reapTombstones(ctx) })
+	s.tasks.Go(func() { s.writeCoordinates(ctx) })
 	s.tasks.Go(func() { s.noteLockDelays(ctx) })
 	s.tasks.Go(func() { s.expireSessions(ctx) })
 	s.tasks.Go(func() { s.expireKeys(ctx) })

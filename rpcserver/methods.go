@@ -19,6 +19,19 @@ var methods = []method{
 	write[structs.TxnResponse]("Txn.Apply", txnApply),
 	newMethod("Txn.Read", txnRead),
 
+	leader("Coordinate.Update", coordinateUpdate),
+	local("Coordinate.ListDatacenters", coordinateListDatacenters),
+	read("Coordinate.ListNodes", coordinateListNodes),
+	read("Coordinate.Node", coordinateNode),
+
+	write[string]("PreparedQuery.Apply", preparedQueryApply),
+	read("PreparedQuery.Get", preparedQueryGet),
+	read("PreparedQuery.List", preparedQueryList),
+	once("PreparedQuery.Explain", preparedQueryExplain),
+	once("PreparedQuery.Execute", preparedQueryExecute),
+	once("PreparedQuery.ExecuteRemote", preparedQueryExecuteRemote),
+
+	once("Internal.EventFire", eventFire),
 	writeThen[string]("Session.Apply", sessionApply, sessionApplied),
 	readAt("Session.Get", sessionGet),
 	readAt("Session.List", sessionList),

@@ -32,6 +32,7 @@ func (s *Server) startSerf() error {
 	config.ReconnectTimeout = s.config.ReconnectTimeout
 	config.RejoinAfterLeave = s.config.Gossip.RejoinAfterLeave
 	config.ValidateNodeNames = false
+	config.DisableCoordinates = s.config.DisableCoordinates
 	config.Merge = mergeGuard{s}
 	config.Logger = s.config.Logger.Named("serf").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 
@@ -181,8 +182,11 @@ func (s *Server) handleEvents() {
 	for {
 		select {
 		case e := <-s.events:
-			if e, ok := e.(serf.MemberEvent); ok {
+			switch e := e.(type) {
+			case serf.MemberEvent:
 				s.memberEvent(e)
+			case serf.UserEvent:
+				s.userEvent(e)
 			}
 		case <-s.serf.ShutdownCh():
 			return

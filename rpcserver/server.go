@@ -60,6 +60,9 @@ type Server struct {
 	leaving   atomic.Bool
 	unknown   unknownNodes
 
+	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
+	coordinates coordinates         // that wait to be written
+
 	sessions   sessionTimers
 	lockDelays lockDelays
 	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
@@ -88,14 +91,15 @@ func New(config Config) (*Server, error) {
 		config.Bootstrap, config.BootstrapExpect = true, 0
 	}
 	s := &Server{
-		config:    config,
-		logger:    config.Logger.Named("server"),
-		fsm:       fsm.New(),
-		notify:    make(chan bool, 64),
-		events:    make(chan serf.Event, 2048),
-		reconcile: make(chan serf.Member, 256),
-		reassert:  make(chan chan error),
-		stopped:   make(chan struct{}),
+		config:     config,
+		logger:     config.Logger.Named("server"),
+		fsm:        fsm.New(),
+		notify:     make(chan bool, 64),
+		events:     make(chan serf.Event, 2048),
+		userEvents: make(chan serf.UserEvent, eventQueue),
+		reconcile:  make(chan serf.Member, 256),
+		reassert:   make(chan chan error),
+		stopped:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
@@ -136,9 +140,13 @@ func (s *Server) start() error {
 	}
 	s.autopilot = s.newAutopilot()
 	s.tasks.Go(s.handleEvents)
+	s.tasks.Go(s.deliverEvents)
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
+	if !s.config.DisableCoordinates {
+		s.tasks.Go(s.sendCoordinate)
+	}
 	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
 	return nil
 }

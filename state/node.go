@@ -191,6 +191,7 @@ func (w *Writer) removeNode(name string) {
 		w.removeCheck(n.Node, check.CheckID)
 	}
 	w.loseNode(n.Node)
+	w.loseCoordinates(n.Node)
 	Nodes.remove(w, n)
 	w.raiseBoth(Nodes.name)
 	w.forget(nodeRows + n.Node)

@@ -27,7 +27,9 @@ var foldedSerfHealth = structs.FoldName(structs.SerfHealth)
 
 // sessionGone is told of each session that goes, after the session is gone and
 // its locks with it. Whoever binds something to sessions has a line here.
-var sessionGone = []func(*Writer, *structs.Session){}
+var sessionGone = []func(*Writer, *structs.Session){
+	(*Writer).loseQueries,
+}
 
 func sessionKey(id string) Key { return key(structs.FoldName(id)) }
 

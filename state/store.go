@@ -15,6 +15,7 @@ import (
 var Tables = []anyTable{
 	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
 	Nodes, Services, Checks,
+	Coordinates, PreparedQueries,
 	KeyTTLs, Sessions,
 }
 

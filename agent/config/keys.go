@@ -124,7 +124,7 @@ func table(r *Runtime) []line {
 		number("gossip_lan.suspicion_mult", &r.GossipLAN.SuspicionMult, 1, 1000),
 		number("gossip_lan.retransmit_mult", &r.GossipLAN.RetransmitMult, 1, 1000),
 		ignored("gossip_wan", noWAN),
-		moot("disable_coordinates"),
+		toggle("disable_coordinates", &r.DisableCoordinates),
 
 		// Raft and autopilot.
 		number("performance.raft_multiplier", &r.Raft.Multiplier, 1, 10),

@@ -41,6 +41,7 @@ type Runtime struct {
 	EncryptVerifyOutgoing bool
 	DisableKeyringFile    bool
 	GossipLAN             Gossip
+	DisableCoordinates    bool // neither estimate round-trip times nor serve them
 
 	Raft           Raft
 	Autopilot      Autopilot

@@ -107,7 +107,7 @@ func TestCatalogFollowsServers(t *testing.T) {
 		if got := node(t, c.Leader(), n.Config.NodeName); got != nil {
 			t.Errorf("a server that left is in the catalog again: %+v", got.Node)
 		}
-	}, withMeta)
+	}, withMeta, quietServers)
 }
 
 // Whoever registers something on a server's node finds it there later.
