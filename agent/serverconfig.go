@@ -58,5 +58,6 @@ func serverLimits(l config.Limits) rpcserver.Limits {
 	return rpcserver.Limits{
 		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
 		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen,
+		WatchHistorySize: l.WatchHistorySize,
 	}
 }

@@ -118,6 +118,7 @@ type Limits struct {
 	RPCClientTimeout      time.Duration
 	KVMaxValueSize        int
 	TxnMaxReqLen          int
+	WatchHistorySize      int
 }
 
 // HTTPConfig is how the HTTP API answers. BlockEndpoints are path prefixes answered with 403; AllowWriteHTTPFrom are
