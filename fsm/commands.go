@@ -10,6 +10,7 @@ import (
 // commands binds each type byte to what it does to the state.
 var commands = register(
 	on((*state.Writer).ApplyKV),
+	on((*state.Writer).ApplySession),
 	on((*state.Writer).ApplyTombstone),
 	on((*state.Writer).ApplyAutopilot),
 	on((*state.Writer).ApplyMetadata),

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-raftchunking/types"
@@ -23,6 +24,11 @@ var samples = []structs.Command{
 	&structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "a", Value: []byte("1"), Flags: 7}},
 	&structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "b/c", Value: []byte("2")}},
 	&structs.KVSRequest{Op: structs.KVDelete, DirEnt: structs.DirEntry{Key: "a"}},
+	&structs.SessionRequest{Op: structs.SessionCreate, Session: structs.Session{ID: "s", Node: "n", Expiry: structs.ExpiryExact, TTL: "10s"}},
+	&structs.KVSRequest{Op: structs.KVLock, DirEnt: structs.DirEntry{Key: "locked", Session: "s", TTL: time.Minute}},
+	&structs.SessionRequest{Op: structs.SessionCreate, Session: structs.Session{ID: "t", Node: "n", Behavior: structs.SessionDelete, LockDelay: time.Second}},
+	&structs.KVSRequest{Op: structs.KVLock, DirEnt: structs.DirEntry{Key: "gone", Session: "t"}},
+	&structs.SessionRequest{Op: structs.SessionDestroy, Session: structs.Session{ID: "t"}},
 	&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: 1},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},

@@ -14,9 +14,9 @@ var records = []record{
 	carried(32), carried(33),
 	carried(structs.RegisterRequestType),
 	carried(structs.CoordinateBatchUpdateType),
-	carried(structs.SessionRequestType),
+	rows(structs.SessionRequestType, state.Sessions, func(s *structs.Session) uint64 { return s.ModifyIndex }),
 	carried(17), carried(19), carried(23), carried(25), carried(27), // ACL
-	rows(structs.KVSRequestType, state.KVs, func(e *structs.DirEntry) uint64 { return e.ModifyIndex }),
+	keys(),
 	tombstones(),
 	carried(structs.PreparedQueryRequestType),
 	rows(structs.AutopilotRequestType, state.AutopilotConfig, nil),
@@ -75,14 +75,49 @@ func rows[T any](kind structs.MessageType, table *state.Table[T], index func(*T)
 	}
 }
 
-// tombstones go disguised as keys of which only name and index count.
+// keys go with what is known of their TTL.
+func keys() record {
+	return record{
+		kind:  structs.KVSRequestType,
+		table: state.KVs.Name(),
+		write: func(s *stream, v *View) error {
+			for row := range state.KVs.All(v.reader) {
+				if row.TTL != 0 {
+					timed := *row
+					if ttl := v.reader.KeyTTL(row.Key); ttl != nil {
+						timed.TTLIndex = ttl.Index
+					}
+					row = &timed
+				}
+				if err := s.record(structs.KVSRequestType, row); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		read: func(l *loader, value []byte) error {
+			row := new(structs.DirEntry)
+			if err := structs.DecodeValue(value, row); err != nil {
+				return err
+			}
+			state.RestoreKV(l.writer, row)
+			return nil
+		},
+	}
+}
+
+// tombstones go disguised as keys. Consul writes and reads only their name and
+// index; what is left of a lock stands in the fields that a key has for it.
 func tombstones() record {
 	return record{
 		kind:  structs.TombstoneRequestType,
 		table: state.Tombstones.Name(),
 		write: func(s *stream, v *View) error {
 			for t := range state.Tombstones.All(v.reader) {
-				disguise := structs.DirEntry{Key: t.Key, RaftIndex: structs.RaftIndex{ModifyIndex: t.Index}}
+				disguise := structs.DirEntry{
+					Key: t.Key, RaftIndex: structs.RaftIndex{ModifyIndex: t.Index},
+					LockIndex: t.LockIndex, LockDelay: t.LockDelay, LockDelayIndex: t.LockDelayIndex,
+				}
 				if err := s.record(structs.TombstoneRequestType, &disguise); err != nil {
 					return err
 				}
@@ -94,7 +129,10 @@ func tombstones() record {
 			if err := structs.DecodeValue(value, &disguise); err != nil {
 				return err
 			}
-			t := &structs.Tombstone{Key: disguise.Key, Index: disguise.ModifyIndex}
+			t := &structs.Tombstone{
+				Key: disguise.Key, Index: disguise.ModifyIndex,
+				LockIndex: disguise.LockIndex, LockDelay: disguise.LockDelay, LockDelayIndex: disguise.LockDelayIndex,
+			}
 			state.Tombstones.Restore(l.writer, t, t.Index)
 			return nil
 		},

@@ -12,6 +12,13 @@ import (
 // KVs are the keys, in the order of their bytes.
 var KVs = newTable("kvs", func(e *structs.DirEntry) Key { return rawKey(e.Key) })
 
+var kvsBySession = KVs.index("session", func(e *structs.DirEntry) Key {
+	if e.Session == "" {
+		return nil
+	}
+	return sessionKey(e.Session)
+})
+
 // KV returns the entry of a key, or nil. Its index is the entry's own; for a
 // missing key, that of the table.
 func (r *Reader) KV(name string) *structs.DirEntry {
@@ -75,9 +82,22 @@ func (r *Reader) kvTableIndex() uint64 {
 	return max(r.tableIndex(KVs.name), r.tableIndex(Tombstones.name))
 }
 
-// ApplyKV changes keys. What it returns means something for the compare-and-set
-// operations only: whether they did anything.
+// RestoreKV stores a key of a snapshot as it is, with its TTL.
+func RestoreKV(w *Writer, row *structs.DirEntry) {
+	if row.TTL != 0 {
+		KeyTTLs.Restore(w, &structs.KeyTTL{Key: row.Key, TTL: row.TTL, Index: row.TTLIndex}, 0)
+	}
+	row.TTLIndex = 0
+	KVs.Restore(w, row, row.ModifyIndex)
+}
+
+// ApplyKV changes keys, if the fence lets it. What it returns means something
+// for set if something, delete if something, lock and unlock only: whether they
+// did anything.
 func (w *Writer) ApplyKV(c *structs.KVSRequest) (bool, error) {
+	if err := w.fenced(c.Fence); err != nil {
+		return false, err
+	}
 	entry := &c.DirEnt
 	switch c.Op {
 	case structs.KVSet:
@@ -93,23 +113,36 @@ func (w *Writer) ApplyKV(c *structs.KVSRequest) (bool, error) {
 		return w.casKV(entry), nil
 	case structs.KVDeleteCAS:
 		return w.deleteCASKV(entry), nil
+	case structs.KVLock:
+		return w.lockKV(entry)
+	case structs.KVUnlock:
+		return w.unlockKV(entry)
+	case structs.KVExpire:
+		return w.expireKV(entry), nil
 	}
 	return false, structs.Errorf(structs.Invalid, "Invalid KVS operation '%s'", c.Op)
 }
 
-// setKV writes a key. The lock's session stays, but LockIndex comes from the
-// request, as it does in Consul. A write that changes nothing wakes nobody.
+// setKV writes a key and leaves its lock as it is.
 func (w *Writer) setKV(entry *structs.DirEntry) {
-	row := *entry
+	before := KVs.get(&w.Reader, rawKey(entry.Key))
+	w.writeKV(before, entry, w.lockOf(before, entry.Key))
+}
+
+// writeKV puts entry, with the lock l, in the place of before, which is nil if
+// there is none. A write that changes nothing wakes nobody; if the key has a
+// TTL, that begins anew.
+func (w *Writer) writeKV(before, entry *structs.DirEntry, l lock) {
+	row := structs.DirEntry{Key: entry.Key, Flags: entry.Flags, Value: entry.Value, TTL: max(entry.TTL, 0)}
 	if len(row.Value) == 0 {
 		row.Value = nil
 	}
-	row.Session = ""
+	l.on(&row)
+	w.startTTL(before, &row)
 	row.CreateIndex, row.ModifyIndex = w.index, w.index
-	if before := KVs.get(&w.Reader, rawKey(row.Key)); before != nil {
-		row.Session = before.Session
+	if before != nil {
 		row.CreateIndex = before.CreateIndex
-		if before.LockIndex == row.LockIndex && before.Flags == row.Flags && bytes.Equal(before.Value, row.Value) {
+		if lockOn(before) == l && before.TTL == row.TTL && before.Flags == row.Flags && bytes.Equal(before.Value, row.Value) {
 			return
 		}
 	}
@@ -126,16 +159,22 @@ func (w *Writer) casKV(entry *structs.DirEntry) bool {
 	if entry.ModifyIndex != index {
 		return false
 	}
-	w.setKV(entry)
+	w.writeKV(before, entry, w.lockOf(before, entry.Key))
 	return true
 }
 
 func (w *Writer) deleteKV(name string) {
 	if before := KVs.get(&w.Reader, rawKey(name)); before != nil {
-		w.bury(name)
-		KVs.remove(w, before)
-		w.changed(KVs.name)
+		w.bury(name, lockOn(before))
+		w.removeKV(before)
 	}
+}
+
+// removeKV takes a key out of the tables; its tombstone is the caller's business.
+func (w *Writer) removeKV(before *structs.DirEntry) {
+	w.startTTL(before, &structs.DirEntry{Key: before.Key})
+	KVs.remove(w, before)
+	w.changed(KVs.name)
 }
 
 // deleteCASKV calls the delete of a missing key a success, whatever the index.
@@ -152,17 +191,24 @@ func (w *Writer) deleteCASKV(entry *structs.DirEntry) bool {
 }
 
 // deleteKVTree leaves one tombstone for the whole prefix; none for everything,
-// since a list of everything has the table's index.
+// since a list of everything has the table's index. A key whose lock is to be
+// remembered gets one of its own.
 func (w *Writer) deleteKVTree(prefix string) {
 	found := slices.Collect(KVs.prefix(&w.Reader, rawKey(prefix)))
 	if len(found) == 0 {
 		return
 	}
-	for _, entry := range found {
-		KVs.remove(w, entry)
-	}
 	if prefix != "" {
-		w.bury(prefix)
+		first := found[0]
+		if first.Key != prefix {
+			first = nil
+		}
+		w.bury(prefix, w.lockOf(first, prefix))
 	}
-	w.changed(KVs.name)
+	for _, entry := range found {
+		if l := lockOn(entry); l.remembered() && (prefix == "" || entry.Key != prefix) {
+			w.bury(entry.Key, l)
+		}
+		w.removeKV(entry)
+	}
 }

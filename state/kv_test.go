@@ -88,8 +88,8 @@ func TestKVUnknownOperation(t *testing.T) {
 	}
 }
 
-// A plain write keeps the session that holds the lock, but takes LockIndex and
-// Flags from the request; each of them makes a write a change.
+// A plain write keeps the lock, session and index, whatever the request says of
+// it; new flags are a change.
 func TestKVSetOnALockedKey(t *testing.T) {
 	t.Parallel()
 	d := newDB(t)
@@ -98,24 +98,23 @@ func TestKVSetOnALockedKey(t *testing.T) {
 	held.Session, held.LockIndex = "s", 2
 	state.KVs.Restore(w, held, 5)
 	w.Commit()
-	d.at(9).kv(structs.KVSet, structs.DirEntry{Key: "k", Value: []byte("v"), LockIndex: 2})
-	if got, _ := d.get("k"); !cmp.Equal(got, held) {
-		t.Errorf("after the same write: got %+v, want %+v", got, held)
-	}
-	d.at(10).set("k", "v")
-	want := entry("k", "v", 3, 10)
-	want.Session = "s"
-	if got, _ := d.get("k"); !cmp.Equal(got, want) {
-		t.Errorf("after a plain write: got %+v, want %+v", got, want)
+	want := *held
+	d.at(9).kv(structs.KVSet, structs.DirEntry{Key: "k", Value: []byte("v"), LockIndex: 7})
+	if got, _ := d.get("k"); !cmp.Equal(got, &want) {
+		t.Errorf("after the same write: got %+v, want %+v", got, want)
 	}
 	d.at(11).kv(structs.KVSet, structs.DirEntry{Key: "k", Value: []byte("v"), Flags: 7})
 	want.Flags, want.ModifyIndex = 7, 11
-	if got, _ := d.get("k"); !cmp.Equal(got, want) {
+	if got, _ := d.get("k"); !cmp.Equal(got, &want) {
 		t.Errorf("after new flags: got %+v, want %+v", got, want)
 	}
 	d.at(12).delete("k")
 	if got, _ := d.get("k"); got != nil {
 		t.Errorf("a lock kept a delete away: got %+v", got)
+	}
+	d.at(13).set("k", "new")
+	if got, _ := d.get("k"); got.Session != "" || got.LockIndex != 2 {
+		t.Errorf("after delete and set: got session %q, lock index %d, want none and 2", got.Session, got.LockIndex)
 	}
 }
 

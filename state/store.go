@@ -13,7 +13,7 @@ import (
 // Tables is the table of contents: every table there is. A guard test checks
 // that each of them goes through a snapshot.
 var Tables = []anyTable{
-	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
+	KVs, KeyTTLs, Tombstones, Sessions, AutopilotConfig, Metadata, CarriedRecords, Indexes,
 }
 
 // Indexes says at which raft index each table last changed.

@@ -68,6 +68,12 @@ func (t *Table[T]) index(name string, of func(*T) Key) *Index[T] {
 	return &Index[T]{table: t, name: name}
 }
 
+// each adds an index in which a row stands once for each of its keys.
+func (t *Table[T]) each(name string, of func(*T) []Key) *Index[T] {
+	t.schema.Indexes[name] = &memdb.IndexSchema{Name: name, AllowMissing: true, Indexer: multiIndexer[T](of)}
+	return &Index[T]{table: t, name: name}
+}
+
 // Name is the table's name in the index rows.
 func (t *Table[T]) Name() string { return t.name }
 
@@ -87,6 +93,22 @@ func (indexer[T]) FromArgs(args ...any) ([]byte, error) { return args[0].(Key), 
 
 // PrefixFromArgs is memdb's question for the prefix that a query means.
 func (indexer[T]) PrefixFromArgs(args ...any) ([]byte, error) { return args[0].(Key), nil }
+
+// multiIndexer gives memdb the keys of a row, and passes a Key through as it is.
+type multiIndexer[T any] func(*T) []Key
+
+// FromObject is memdb's question for a row's keys.
+func (of multiIndexer[T]) FromObject(row any) (bool, [][]byte, error) {
+	keys := of(row.(*T))
+	raw := make([][]byte, len(keys))
+	for i, k := range keys {
+		raw[i] = k
+	}
+	return len(raw) > 0, raw, nil
+}
+
+// FromArgs is memdb's question for the key that a query means.
+func (multiIndexer[T]) FromArgs(args ...any) ([]byte, error) { return args[0].(Key), nil }
 
 // must turns memdb's errors, which mean a wrong schema, into a panic.
 func must[V any](v V, err error) V {
@@ -114,9 +136,18 @@ func (t *Table[T]) prefix(r *Reader, k Key) iter.Seq[*T] {
 	return watched[T](r, must(r.txn.Get(t.name, primary+"_prefix", k)))
 }
 
+// with yields the rows that have this key in the index, in the order of the table.
+func (i *Index[T]) with(r *Reader, k Key) iter.Seq[*T] {
+	return watched[T](r, must(r.txn.Get(i.table.name, i.name, k)))
+}
+
 // ascending yields the rows in the order of the index. Nothing is watched.
-func (i *Index[T]) ascending(r *Reader) iter.Seq[*T] {
-	return sequence[T](must(r.txn.LowerBound(i.table.name, i.name, Key{})))
+func (i *Index[T]) ascending(r *Reader) iter.Seq[*T] { return i.from(r, Key{}) }
+
+// from yields the rows in the order of the index, beginning with the first whose
+// key is not less than k. Nothing is watched.
+func (i *Index[T]) from(r *Reader, k Key) iter.Seq[*T] {
+	return sequence[T](must(r.txn.LowerBound(i.table.name, i.name, k)))
 }
 
 func watched[T any](r *Reader, it memdb.ResultIterator) iter.Seq[*T] {

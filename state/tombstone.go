@@ -2,7 +2,8 @@ package state
 
 import "praetor/structs"
 
-// Tombstones remember deleted keys, so that the index of a list does not go back.
+// Tombstones remember deleted keys, so that neither the index of a list nor that
+// of a lock goes back.
 var Tombstones = newTable("tombstones", func(t *structs.Tombstone) Key { return rawKey(t.Key) })
 
 var tombstonesByIndex = Tombstones.index("index", func(t *structs.Tombstone) Key { return numberKey(t.Index) })
@@ -30,9 +31,12 @@ func (r *Reader) tombstoneIndex(prefix string) uint64 {
 	return index
 }
 
-// bury leaves a tombstone for a key or prefix.
-func (w *Writer) bury(name string) {
-	Tombstones.put(w, &structs.Tombstone{Key: name, Index: w.index})
+// bury leaves a tombstone for a key or prefix, which remembers the key's lock.
+func (w *Writer) bury(name string, l lock) {
+	Tombstones.put(w, &structs.Tombstone{
+		Key: name, Index: w.index,
+		LockIndex: l.index, LockDelay: l.delay, LockDelayIndex: l.delayIndex,
+	})
 	w.changed(Tombstones.name)
 }
 

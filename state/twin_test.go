@@ -1,12 +1,12 @@
 package state_test
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -15,76 +15,203 @@ import (
 	"praetor/structs"
 )
 
-// twin is the KV store and its tombstones as maps, written without a thought
-// for speed: what package state must do.
+// twin is keys, sessions and tombstones as maps, written without a thought for
+// speed: what package state must do.
 type twin struct {
-	keys   map[string]structs.DirEntry
-	stones map[string]uint64
-	kvs    uint64 // index of each table
-	tombs  uint64
+	keys     map[string]structs.DirEntry
+	since    map[string]uint64 // index at which the TTL of a key began to run
+	stones   map[string]structs.Tombstone
+	sessions map[string]structs.Session
+	kvs      uint64 // index of each table
+	tombs    uint64
+	sess     uint64
+}
+
+func newTwin() *twin {
+	return &twin{
+		keys: map[string]structs.DirEntry{}, since: map[string]uint64{},
+		stones: map[string]structs.Tombstone{}, sessions: map[string]structs.Session{},
+	}
 }
 
 func (m *twin) clone() *twin {
-	return &twin{maps.Clone(m.keys), maps.Clone(m.stones), m.kvs, m.tombs}
+	c := *m
+	c.keys, c.since, c.stones, c.sessions = maps.Clone(m.keys), maps.Clone(m.since), maps.Clone(m.stones), maps.Clone(m.sessions)
+	return &c
 }
 
-func (m *twin) kv(index uint64, op structs.KVOp, e structs.DirEntry) bool {
+// kv returns the result of a command; the text of an error is its first words.
+func (m *twin) kv(index uint64, c structs.KVSRequest) (done bool, failure string) {
+	e := c.DirEnt
+	if f := c.Fence; f != nil {
+		if row := m.keys[f.Key]; row.Session == "" || row.LockIndex != f.LockIndex {
+			return false, "fenced"
+		}
+	}
 	old, exists := m.keys[e.Key]
-	switch op {
+	switch c.Op {
 	case structs.KVCAS:
 		if e.ModifyIndex != old.ModifyIndex {
-			return false
+			return false, ""
 		}
-		m.set(index, e)
-		return true
+		m.set(index, e, m.memory(e.Key))
+		return true, ""
 	case structs.KVSet:
-		m.set(index, e)
+		m.set(index, e, m.memory(e.Key))
 	case structs.KVDeleteCAS:
 		if exists && e.ModifyIndex != old.ModifyIndex {
-			return false
+			return false, ""
 		}
 		m.delete(index, e.Key)
-		return true
+		return true, ""
 	case structs.KVDelete:
 		m.delete(index, e.Key)
 	case structs.KVDeleteTree:
-		for key := range maps.Clone(m.keys) {
-			if strings.HasPrefix(key, e.Key) {
-				delete(m.keys, key)
-				m.kvs = index
-				if e.Key != "" {
-					m.stones[e.Key], m.tombs = index, index
-				}
-			}
+		m.deleteTree(index, e.Key)
+	case structs.KVExpire:
+		if !exists || old.TTL == 0 || m.since[e.Key] != e.TTLIndex {
+			return false, ""
 		}
+		m.delete(index, e.Key)
+		return true, ""
+	case structs.KVLock:
+		if e.Session == "" {
+			return false, "missing session"
+		}
+		if _, known := m.sessions[strings.ToLower(e.Session)]; !known {
+			return false, "invalid session"
+		}
+		memory := m.memory(e.Key)
+		if memory.LockDelayIndex > e.LockDelayIndex || memory.Session != "" && memory.Session != strings.ToLower(e.Session) {
+			return false, ""
+		}
+		if memory.Session == "" {
+			memory = structs.DirEntry{Session: strings.ToLower(e.Session), LockIndex: memory.LockIndex + 1}
+		}
+		m.set(index, e, memory)
+		return true, ""
+	case structs.KVUnlock:
+		if e.Session == "" {
+			return false, "missing session"
+		}
+		if old.Session != strings.ToLower(e.Session) {
+			return false, ""
+		}
+		memory := m.memory(e.Key)
+		memory.Session = ""
+		m.set(index, e, memory)
+		return true, ""
 	}
-	return false
+	return false, ""
 }
 
-func (m *twin) set(index uint64, e structs.DirEntry) {
-	old, exists := m.keys[e.Key]
-	if exists && old.Flags == e.Flags && old.LockIndex == e.LockIndex && bytes.Equal(old.Value, e.Value) {
-		return
+// memory is what is known of a key's lock, by the key or by its tombstone.
+func (m *twin) memory(key string) structs.DirEntry {
+	if e, exists := m.keys[key]; exists {
+		return e
 	}
-	e.CreateIndex, e.ModifyIndex = index, index
-	if exists {
-		e.CreateIndex = old.CreateIndex
-	}
+	stone := m.stones[key]
+	return structs.DirEntry{LockIndex: stone.LockIndex, LockDelay: stone.LockDelay, LockDelayIndex: stone.LockDelayIndex}
+}
+
+func (m *twin) set(index uint64, e, memory structs.DirEntry) {
+	e.Session, e.LockIndex, e.LockDelay, e.LockDelayIndex = memory.Session, memory.LockIndex, memory.LockDelay, memory.LockDelayIndex
+	e.TTLIndex = 0
 	if len(e.Value) == 0 {
 		e.Value = nil
+	}
+	delete(m.since, e.Key)
+	if e.TTL != 0 {
+		m.since[e.Key] = index
+	}
+	old, exists := m.keys[e.Key]
+	e.CreateIndex, e.ModifyIndex = old.CreateIndex, old.ModifyIndex
+	if exists && cmp.Equal(old, e) {
+		return
+	}
+	e.ModifyIndex = index
+	if !exists {
+		e.CreateIndex = index
 	}
 	m.keys[e.Key], m.kvs = e, index
 }
 
 func (m *twin) delete(index uint64, key string) {
 	if _, exists := m.keys[key]; exists {
-		delete(m.keys, key)
-		m.stones[key], m.kvs, m.tombs = index, index, index
+		m.bury(index, key)
+		m.remove(index, key)
+	}
+}
+
+func (m *twin) remove(index uint64, key string) {
+	delete(m.keys, key)
+	delete(m.since, key)
+	m.kvs = index
+}
+
+func (m *twin) bury(index uint64, key string) {
+	memory := m.memory(key)
+	m.tombs = index
+	m.stones[key] = structs.Tombstone{
+		Key: key, Index: index, LockIndex: memory.LockIndex, LockDelay: memory.LockDelay, LockDelayIndex: memory.LockDelayIndex,
+	}
+}
+
+func (m *twin) deleteTree(index uint64, prefix string) {
+	any := false
+	for key, e := range maps.Clone(m.keys) {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		any = true
+		if key != prefix {
+			if e.LockIndex != 0 || e.LockDelayIndex != 0 {
+				m.bury(index, key)
+			}
+			m.remove(index, key)
+		}
+	}
+	if any && prefix != "" {
+		m.bury(index, prefix)
+	}
+	if e, exists := m.keys[prefix]; exists {
+		if prefix == "" && (e.LockIndex != 0 || e.LockDelayIndex != 0) {
+			m.bury(index, prefix)
+		}
+		m.remove(index, prefix)
 	}
 }
 
 func (m *twin) reap(upTo uint64) {
-	maps.DeleteFunc(m.stones, func(_ string, index uint64) bool { return index <= upTo })
+	maps.DeleteFunc(m.stones, func(_ string, t structs.Tombstone) bool { return t.Index <= upTo })
+}
+
+func (m *twin) create(index uint64, s structs.Session) {
+	s.CreateIndex, s.ModifyIndex = index, index
+	m.sessions[s.ID], m.sess = s, index
+}
+
+func (m *twin) destroy(index uint64, id string) {
+	s, exists := m.sessions[id]
+	if !exists {
+		return
+	}
+	delete(m.sessions, id)
+	m.sess = index
+	for key, e := range maps.Clone(m.keys) {
+		if e.Session != id {
+			continue
+		}
+		e.Session = ""
+		if s.LockDelay > 0 {
+			e.LockDelay, e.LockDelayIndex = min(s.LockDelay, time.Minute), index
+		}
+		e.ModifyIndex = index
+		m.keys[key], m.kvs = e, index
+		if s.Behavior == structs.SessionDelete {
+			m.delete(index, key)
+		}
+	}
 }
 
 // list returns the rows under a prefix and the index of the list.
@@ -95,9 +222,9 @@ func (m *twin) list(prefix string) (rows []structs.DirEntry, index uint64) {
 			index = max(index, m.keys[key].ModifyIndex)
 		}
 	}
-	for key, at := range m.stones {
+	for key, stone := range m.stones {
 		if strings.HasPrefix(key, prefix) {
-			index = max(index, at)
+			index = max(index, stone.Index)
 		}
 	}
 	if prefix == "" || index == 0 {
@@ -128,7 +255,7 @@ func TestDumbTwin(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		key := rapid.StringMatching(`[ab]?(/[ab]?){0,2}`)
-		s, m := state.New(), &twin{keys: map[string]structs.DirEntry{}, stones: map[string]uint64{}}
+		s, m := state.New(), newTwin()
 		var index uint64
 		for range rapid.IntRange(1, 12).Draw(t, "batches") {
 			waiting := watchAll(s, m)
@@ -156,38 +283,81 @@ func TestDumbTwin(t *testing.T) {
 	})
 }
 
+// sessionIDs are the ids that sessions may have.
+var sessionIDs = []string{"s1", "s2", "s3"}
+
 // change does one random thing to the store and the twin.
 func change(t *rapid.T, w *state.Writer, m *twin, index uint64, keys *rapid.Generator[string]) {
 	op := rapid.SampledFrom([]structs.KVOp{
-		structs.KVSet, structs.KVSet, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS, structs.KVDeleteTree, "reap", "nonsense",
+		structs.KVSet, structs.KVSet, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS, structs.KVDeleteTree,
+		structs.KVLock, structs.KVLock, structs.KVLock, structs.KVUnlock, structs.KVExpire,
+		"reap", "nonsense", "create", "create", "destroy",
 	}).Draw(t, "op")
-	if op == "reap" {
+	switch op {
+	case "reap":
 		upTo := rapid.Uint64Range(0, index).Draw(t, "up to")
 		if _, err := w.ApplyTombstone(&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: upTo}); err != nil {
 			t.Fatal(err)
 		}
 		m.reap(upTo)
-		return
+	case "create", "destroy":
+		changeSession(t, w, m, index, structs.SessionOp(op))
+	default:
+		changeKV(t, w, m, index, op, keys)
 	}
-	e := structs.DirEntry{
+}
+
+func changeSession(t *rapid.T, w *state.Writer, m *twin, index uint64, op structs.SessionOp) {
+	s := structs.Session{ID: rapid.SampledFrom(sessionIDs).Draw(t, "session")}
+	if op == structs.SessionDestroy {
+		m.destroy(index, s.ID)
+	} else {
+		if _, exists := m.sessions[s.ID]; exists {
+			return
+		}
+		s.Node = rapid.SampledFrom([]string{"n1", "n2"}).Draw(t, "node")
+		s.Behavior = rapid.SampledFrom([]structs.SessionBehavior{structs.SessionRelease, structs.SessionDelete}).Draw(t, "behavior")
+		s.LockDelay = rapid.SampledFrom([]time.Duration{0, time.Second, time.Hour}).Draw(t, "lock delay")
+		m.create(index, s)
+	}
+	if _, err := w.ApplySession(&structs.SessionRequest{Op: op, Session: s}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func changeKV(t *rapid.T, w *state.Writer, m *twin, index uint64, op structs.KVOp, keys *rapid.Generator[string]) {
+	c := structs.KVSRequest{Op: op, DirEnt: structs.DirEntry{
 		Key:       keys.Draw(t, "key"),
 		Value:     []byte(rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "value")),
 		Flags:     rapid.Uint64Range(0, 1).Draw(t, "flags"),
 		LockIndex: rapid.Uint64Range(0, 1).Draw(t, "lock index"),
-	}
+		LockDelay: rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "forged delay"),
+		TTL:       rapid.SampledFrom([]time.Duration{0, 0, time.Second, time.Minute}).Draw(t, "ttl"),
+		Session:   rapid.SampledFrom([]string{"s1", "s2", "S1", "none", ""}).Draw(t, "session"),
+	}}
+	e := &c.DirEnt
 	if rapid.Bool().Draw(t, "right index") {
-		e.ModifyIndex = m.keys[e.Key].ModifyIndex
+		e.ModifyIndex, e.TTLIndex = m.keys[e.Key].ModifyIndex, m.since[e.Key]
+		e.LockDelayIndex = m.memory(e.Key).LockDelayIndex
 	} else {
 		e.ModifyIndex = rapid.Uint64Range(0, index).Draw(t, "index")
+		e.TTLIndex = rapid.Uint64Range(0, index).Draw(t, "ttl index")
+		e.LockDelayIndex = rapid.Uint64Range(0, index).Draw(t, "lock delay index")
 	}
-	done, err := w.ApplyKV(&structs.KVSRequest{Op: op, DirEnt: e})
-	if op == "nonsense" {
+	if rapid.IntRange(0, 3).Draw(t, "fence") == 0 {
+		c.Fence = &structs.Fence{Key: keys.Draw(t, "fence key"), LockIndex: rapid.Uint64Range(0, 2).Draw(t, "fence index")}
+	}
+	request := c
+	done, err := w.ApplyKV(&request)
+	if want, failure := m.kv(index, c); failure != "" {
+		if err == nil || !strings.HasPrefix(err.Error(), failure) || done {
+			t.Fatalf("%s %q at %d: got %v, %v, want %s", op, e.Key, index, done, err, failure)
+		}
+	} else if op == "nonsense" {
 		if !structs.IsCode(err, structs.Invalid) {
 			t.Fatalf("nonsense: got %v, want code Invalid", err)
 		}
-		return
-	}
-	if want := m.kv(index, op, e); err != nil || done != want {
+	} else if err != nil || done != want {
 		t.Fatalf("%s %q at %d: got %v, %v, want %v", op, e.Key, index, done, err, want)
 	}
 }
@@ -231,17 +401,33 @@ func compare(t *rapid.T, s *state.Store, m *twin) {
 			t.Fatalf("get %q: index %d, want %d; rows (-twin +store):\n%s", probe, r.Index(), index, diff)
 		}
 	}
-	r := s.Read()
-	_, stones, _ := dump(r)
-	got := map[string]uint64{}
-	for _, stone := range stones {
-		got[stone.Key] = stone.Index
+	compareRest(t, s.Read(), m)
+}
+
+// compareRest compares what is not read as keys.
+func compareRest(t *rapid.T, r *state.Reader, m *twin) {
+	stones, since, sessions := map[string]structs.Tombstone{}, map[string]uint64{}, map[string]structs.Session{}
+	for stone := range state.Tombstones.All(r) {
+		stones[stone.Key] = *stone
 	}
-	if diff := cmp.Diff(m.stones, got); diff != "" {
-		t.Fatalf("tombstones (-twin +store):\n%s", diff)
+	for ttl := range r.KeyTTLsSince(0) {
+		if since[ttl.Key] = ttl.Index; ttl.TTL != m.keys[ttl.Key].TTL {
+			t.Fatalf("TTL of %q: got %v, want %v", ttl.Key, ttl.TTL, m.keys[ttl.Key].TTL)
+		}
 	}
-	if r.TombstoneIndex() != m.tombs || r.HasTombstones() != (len(m.stones) > 0) || r.LastIndex() != max(m.kvs, m.tombs) {
+	for _, s := range slices.Concat(r.NodeSessions("N1"), r.NodeSessions("n2")) {
+		sessions[s.ID] = *s
+	}
+	diff := cmp.Diff(m.stones, stones) + cmp.Diff(m.since, since) + cmp.Diff(m.sessions, sessions)
+	if diff != "" {
+		t.Fatalf("tombstones, TTLs and sessions (-twin +store):\n%s", diff)
+	}
+	if got := len(r.Sessions()); got != len(sessions) || r.SessionsIndex() != m.sess {
+		t.Fatalf("got %d sessions at %d, want %d at %d", got, r.SessionsIndex(), len(sessions), m.sess)
+	}
+	last := max(m.kvs, m.tombs, m.sess)
+	if r.TombstoneIndex() != m.tombs || r.HasTombstones() != (len(m.stones) > 0) || r.LastIndex() != last {
 		t.Fatalf("tombstone index %d, any %v, last index %d, want %d, %v, %d",
-			r.TombstoneIndex(), r.HasTombstones(), r.LastIndex(), m.tombs, len(m.stones) > 0, max(m.kvs, m.tombs))
+			r.TombstoneIndex(), r.HasTombstones(), r.LastIndex(), m.tombs, len(m.stones) > 0, last)
 	}
 }

@@ -15,7 +15,7 @@ type DirEntry struct {
 	// it is not zero.
 
 	TTL      time.Duration `codec:",omitempty" json:",omitempty"` // the key goes when it was not set for as long; 0 stays
-	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run
+	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run; in snapshots and for expire, see KeyTTL
 
 	// A session that was invalidated while it held the lock leaves a lock delay.
 	// In a request to lock, LockDelayIndex is the leader's word that the delay
@@ -24,6 +24,28 @@ type DirEntry struct {
 	LockDelayIndex uint64        `codec:",omitempty" json:"-"` // raft index at which it was left
 
 	RaftIndex
+}
+
+// Limits of a key's TTL.
+const (
+	MinKeyTTL = time.Second
+	MaxKeyTTL = 366 * 24 * time.Hour
+)
+
+// CheckKeyTTL refuses a TTL that no key can have. 0 is none.
+func CheckKeyTTL(ttl time.Duration) error {
+	if ttl == 0 || ttl >= MinKeyTTL && ttl <= MaxKeyTTL {
+		return nil
+	}
+	return Errorf(Invalid, "Invalid key TTL '%v', must be between [%v=%v]", ttl, MinKeyTTL, MaxKeyTTL)
+}
+
+// KeyTTL says since when the TTL of a key runs. It stands beside the key, so
+// that to set the TTL anew touches nothing that somebody watches.
+type KeyTTL struct {
+	Key   string
+	TTL   time.Duration
+	Index uint64 // raft index at which it last began to run
 }
 
 // Fence is a condition of a write: the lock on Key is held, and LockIndex is
