@@ -90,11 +90,11 @@ func (w *Writer) createSession(s *structs.Session) error {
 	if Sessions.get(&w.Reader, sessionKey(s.ID)) != nil {
 		return structs.Errorf(structs.Conflict, "Session '%s' exists", s.ID)
 	}
-	if w.Node(s.Node) == nil {
+	if w.node(s.Node) == nil {
 		return structs.Errorf(structs.Invalid, "Missing node registration")
 	}
 	for _, id := range checksOf(s) {
-		check := w.Check(s.Node, id)
+		check := w.check(s.Node, id)
 		if check == nil {
 			return structs.Errorf(structs.Invalid, "Missing check '%s' registration", id)
 		}
@@ -107,7 +107,8 @@ func (w *Writer) createSession(s *structs.Session) error {
 	row.CreateIndex, row.ModifyIndex = w.index, w.index
 	Sessions.put(w, &row)
 	w.changed(Sessions.name)
-	return w.turnChecks(&row, structs.HealthPassing)
+	w.turnChecks(&row, structs.HealthPassing)
+	return nil
 }
 
 // destroySession invalidates a session: its locks are lost, and whatever else
@@ -153,10 +154,17 @@ func (w *Writer) loseNode(node string) {
 // checkOfSession is the type of the checks that follow a session.
 const checkOfSession = "session"
 
-// turnChecks gives the checks of the session's node that follow it a status.
-func (w *Writer) turnChecks(s *structs.Session, status string) error {
+// turnChecks gives the checks of the session's node that follow it a status. One
+// that cannot be written is on its way out, with its service.
+func (w *Writer) turnChecks(s *structs.Session, status string) {
 	if s.Name == "" {
-		return nil
+		return
 	}
-	return nil
+	for _, check := range w.checksOn(s.Node) {
+		if check.Type == checkOfSession && check.Definition.SessionName == s.Name && check.Status != status {
+			row := *check
+			row.Status = status
+			_ = w.putCheck(&row)
+		}
+	}
 }

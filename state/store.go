@@ -13,7 +13,9 @@ import (
 // Tables is the table of contents: every table there is. A guard test checks
 // that each of them goes through a snapshot.
 var Tables = []anyTable{
-	KVs, KeyTTLs, Tombstones, Sessions, AutopilotConfig, Metadata, CarriedRecords, Indexes,
+	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
+	Nodes, Services, Checks,
+	KeyTTLs, Sessions,
 }
 
 // Indexes says at which raft index each table last changed.

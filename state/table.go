@@ -136,7 +136,8 @@ func (t *Table[T]) prefix(r *Reader, k Key) iter.Seq[*T] {
 	return watched[T](r, must(r.txn.Get(t.name, primary+"_prefix", k)))
 }
 
-// with yields the rows that have this key in the index, in the order of the table.
+// with yields the rows that have the key k in the index, in the order of their
+// own keys.
 func (i *Index[T]) with(r *Reader, k Key) iter.Seq[*T] {
 	return watched[T](r, must(r.txn.Get(i.table.name, i.name, k)))
 }

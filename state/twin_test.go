@@ -22,7 +22,8 @@ type twin struct {
 	since    map[string]uint64 // index at which the TTL of a key began to run
 	stones   map[string]structs.Tombstone
 	sessions map[string]structs.Session
-	kvs      uint64 // index of each table
+	checks   map[string]string // status by node/check; a node alone is there
+	kvs      uint64            // index of each table
 	tombs    uint64
 	sess     uint64
 }
@@ -30,13 +31,14 @@ type twin struct {
 func newTwin() *twin {
 	return &twin{
 		keys: map[string]structs.DirEntry{}, since: map[string]uint64{},
-		stones: map[string]structs.Tombstone{}, sessions: map[string]structs.Session{},
+		stones: map[string]structs.Tombstone{}, sessions: map[string]structs.Session{}, checks: map[string]string{},
 	}
 }
 
 func (m *twin) clone() *twin {
 	c := *m
 	c.keys, c.since, c.stones, c.sessions = maps.Clone(m.keys), maps.Clone(m.since), maps.Clone(m.stones), maps.Clone(m.sessions)
+	c.checks = maps.Clone(m.checks)
 	return &c
 }
 
@@ -186,9 +188,51 @@ func (m *twin) reap(upTo uint64) {
 	maps.DeleteFunc(m.stones, func(_ string, t structs.Tombstone) bool { return t.Index <= upTo })
 }
 
-func (m *twin) create(index uint64, s structs.Session) {
+// create returns the first words of the error.
+func (m *twin) create(index uint64, s structs.Session) (failure string) {
+	if _, exists := m.checks[s.Node]; !exists {
+		return "Missing node"
+	}
+	for _, check := range s.NodeChecks {
+		if status, exists := m.checks[s.Node+"/"+check]; !exists {
+			return "Missing check '" + check
+		} else if status == structs.HealthCritical && check != follower {
+			return "Check '" + check
+		}
+	}
 	s.CreateIndex, s.ModifyIndex = index, index
 	m.sessions[s.ID], m.sess = s, index
+	m.turn(index, s, structs.HealthPassing)
+	return ""
+}
+
+// follower is a check that follows the session that has its name.
+const follower = "follower"
+
+func (m *twin) turn(index uint64, s structs.Session, status string) {
+	if before, exists := m.checks[s.Node+"/"+follower]; exists && s.Name == follower && before != status {
+		m.check(index, s.Node, follower, status)
+	}
+}
+
+func (m *twin) check(index uint64, node, check, status string) {
+	m.checks[node], m.checks[node+"/"+check] = "", status
+	if status == structs.HealthCritical {
+		m.lose(index, func(s structs.Session) bool { return s.Node == node && slices.Contains(s.NodeChecks, check) })
+	}
+}
+
+func (m *twin) deregister(index uint64, node string) {
+	m.lose(index, func(s structs.Session) bool { return s.Node == node })
+	maps.DeleteFunc(m.checks, func(name, _ string) bool { return strings.HasPrefix(name, node) })
+}
+
+func (m *twin) lose(index uint64, which func(structs.Session) bool) {
+	for id, s := range maps.Clone(m.sessions) {
+		if which(s) {
+			m.destroy(index, id)
+		}
+	}
 }
 
 func (m *twin) destroy(index uint64, id string) {
@@ -212,6 +256,7 @@ func (m *twin) destroy(index uint64, id string) {
 			m.delete(index, key)
 		}
 	}
+	m.turn(index, s, structs.HealthCritical)
 }
 
 // list returns the rows under a prefix and the index of the list.
@@ -291,7 +336,7 @@ func change(t *rapid.T, w *state.Writer, m *twin, index uint64, keys *rapid.Gene
 	op := rapid.SampledFrom([]structs.KVOp{
 		structs.KVSet, structs.KVSet, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS, structs.KVDeleteTree,
 		structs.KVLock, structs.KVLock, structs.KVLock, structs.KVUnlock, structs.KVExpire,
-		"reap", "nonsense", "create", "create", "destroy",
+		"reap", "nonsense", "create", "create", "create", "destroy", "check", "check", "deregister",
 	}).Draw(t, "op")
 	switch op {
 	case "reap":
@@ -300,6 +345,8 @@ func change(t *rapid.T, w *state.Writer, m *twin, index uint64, keys *rapid.Gene
 			t.Fatal(err)
 		}
 		m.reap(upTo)
+	case "check", "deregister":
+		changeCatalog(t, w, m, index, op == "deregister")
 	case "create", "destroy":
 		changeSession(t, w, m, index, structs.SessionOp(op))
 	default:
@@ -309,18 +356,50 @@ func change(t *rapid.T, w *state.Writer, m *twin, index uint64, keys *rapid.Gene
 
 func changeSession(t *rapid.T, w *state.Writer, m *twin, index uint64, op structs.SessionOp) {
 	s := structs.Session{ID: rapid.SampledFrom(sessionIDs).Draw(t, "session")}
+	failure := ""
 	if op == structs.SessionDestroy {
 		m.destroy(index, s.ID)
 	} else {
 		if _, exists := m.sessions[s.ID]; exists {
 			return
 		}
-		s.Node = rapid.SampledFrom([]string{"n1", "n2"}).Draw(t, "node")
+		s.Node = rapid.SampledFrom(nodeNames).Draw(t, "node")
+		s.Name = rapid.SampledFrom([]string{"", follower}).Draw(t, "name")
+		s.NodeChecks = rapid.SliceOfNDistinct(rapid.SampledFrom(checkIDs), 0, 2, rapid.ID).Draw(t, "checks")
 		s.Behavior = rapid.SampledFrom([]structs.SessionBehavior{structs.SessionRelease, structs.SessionDelete}).Draw(t, "behavior")
 		s.LockDelay = rapid.SampledFrom([]time.Duration{0, time.Second, time.Hour}).Draw(t, "lock delay")
-		m.create(index, s)
+		failure = m.create(index, s)
 	}
-	if _, err := w.ApplySession(&structs.SessionRequest{Op: op, Session: s}); err != nil {
+	_, err := w.ApplySession(&structs.SessionRequest{Op: op, Session: s})
+	if failure != "" && (err == nil || !strings.HasPrefix(err.Error(), failure)) || failure == "" && err != nil {
+		t.Fatalf("%s of %s: got %v, want %q", op, s.ID, err, failure)
+	}
+}
+
+var (
+	nodeNames = []string{"n1", "n2"}
+	checkIDs  = []string{"c1", structs.SerfHealth, follower}
+)
+
+// changeCatalog registers a check, or takes a whole node away.
+func changeCatalog(t *rapid.T, w *state.Writer, m *twin, index uint64, gone bool) {
+	node := rapid.SampledFrom(nodeNames).Draw(t, "node")
+	if gone {
+		m.deregister(index, node)
+		if _, err := w.ApplyDeregister(&structs.DeregisterRequest{Node: strings.ToUpper(node)}); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	c := &structs.HealthCheck{
+		Node: node, CheckID: rapid.SampledFrom(checkIDs).Draw(t, "check"),
+		Status: rapid.SampledFrom([]string{structs.HealthPassing, structs.HealthPassing, structs.HealthCritical}).Draw(t, "status"),
+	}
+	if c.CheckID == follower {
+		c.Type, c.Definition.SessionName = "session", follower
+	}
+	m.check(index, node, c.CheckID, c.Status)
+	if _, err := w.ApplyRegister(&structs.RegisterRequest{Node: node, Address: "10.0.0.1", Check: c}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -425,7 +504,24 @@ func compareRest(t *rapid.T, r *state.Reader, m *twin) {
 	if got := len(r.Sessions()); got != len(sessions) || r.SessionsIndex() != m.sess {
 		t.Fatalf("got %d sessions at %d, want %d at %d", got, r.SessionsIndex(), len(sessions), m.sess)
 	}
+	checks := map[string]string{}
+	for _, node := range nodeNames {
+		if r.Node(node) != nil {
+			checks[node] = ""
+		}
+		for _, check := range r.NodeChecks(node) {
+			checks[node+"/"+check.CheckID] = check.Status
+		}
+	}
+	if diff := cmp.Diff(m.checks, checks); diff != "" {
+		t.Fatalf("nodes and checks (-twin +store):\n%s", diff)
+	}
 	last := max(m.kvs, m.tombs, m.sess)
+	for row := range state.Indexes.All(r) {
+		if row.Key == "nodes" || row.Key == "checks" {
+			last = max(last, row.Value)
+		}
+	}
 	if r.TombstoneIndex() != m.tombs || r.HasTombstones() != (len(m.stones) > 0) || r.LastIndex() != last {
 		t.Fatalf("tombstone index %d, any %v, last index %d, want %d, %v, %d",
 			r.TombstoneIndex(), r.HasTombstones(), r.LastIndex(), m.tombs, len(m.stones) > 0, last)
