@@ -110,19 +110,39 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// A lock that comes and goes is a change like any other.
+// A lock that comes and goes is a change like any other, whoever takes it away.
 func TestChangesOfLocks(t *testing.T) {
 	t.Parallel()
-	d := newDB(t)
-	d.set("a", "v")
-	c := follow(t, d.Store, "", "1")
-	w := d.Write()
-	w.Begin(2)
-	if _, err := w.ApplySession(&structs.SessionRequest{Op: structs.SessionCreate, Session: structs.Session{ID: "s", Node: "n", Behavior: structs.SessionKeysRelease}}); err != nil {
-		t.Skip("no node to bind a session to: ", err)
+	for behavior, gone := range map[structs.SessionBehavior]string{
+		structs.SessionRelease: "5-0 put a 1|5-1 put b 1",
+		structs.SessionDelete:  "5-0 delete a 1 s|5-1 delete b 1 s",
+	} {
+		d := newDB(t)
+		d.mustRegister(node("n"))
+		d.index++
+		w := d.Write()
+		w.Begin(d.index)
+		session := structs.Session{ID: "s", Node: "n", Behavior: behavior}
+		if _, err := w.ApplySession(&structs.SessionRequest{Op: structs.SessionCreate, Session: session}); err != nil {
+			t.Fatal(err)
+		}
+		w.Commit()
+		for _, key := range []string{"a", "b"} {
+			d.kv(structs.KVLock, structs.DirEntry{Key: key, Session: "s"})
+		}
+		d.deregister("n", "")
+		batch, _, err := follow(t, d.Store, "", "2").Read(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, c := range batch {
+			lines = append(lines, strings.TrimSpace(fmt.Sprintf("%v %s %s %d %s", c.At, c.Type, c.Entry.Key, c.Entry.LockIndex, c.Entry.Session)))
+		}
+		if got, want := strings.Join(lines, "|"), "3-0 put a 1 s|4-0 put b 1 s|"+gone; got != want {
+			t.Errorf("%s: got %s, want %s", behavior, got, want)
+		}
 	}
-	w.Commit()
-	_ = c
 }
 
 // Positions as clients write them.

@@ -108,7 +108,7 @@ func (w *Writer) collect() {
 			was := *c.before.(*structs.DirEntry)
 			was.Value = nil
 			change.Type, change.Entry = structs.FeedDelete, &was
-			if w.expiring {
+			if c.expired {
 				change.Type = structs.FeedExpire
 			}
 		}

@@ -44,5 +44,6 @@ func (w *Writer) expireKV(entry *structs.DirEntry) bool {
 	}
 	w.expiring = true
 	w.deleteKV(entry.Key)
+	w.expiring = false
 	return true
 }

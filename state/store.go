@@ -117,13 +117,14 @@ type Writer struct {
 
 	history  *history
 	changes  []Change // of keys, by the commands before the one at work
-	expiring bool     // what the command at work deletes has expired
+	expiring bool     // what is removed now has expired
 }
 
 // change is one row that became another.
 type change struct {
 	table         string
 	before, after any // nil where there was, or is, none
+	expired       bool
 }
 
 // Write starts a transaction. There is one at a time: a second call waits for
@@ -135,7 +136,7 @@ func (s *Store) Write() *Writer {
 // Begin says that the next changes belong to the command at this raft index.
 func (w *Writer) Begin(index uint64) {
 	w.collect()
-	w.index, w.expiring = index, false
+	w.index = index
 	clear(w.journal)
 	w.journal = w.journal[:0]
 }
