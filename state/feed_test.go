@@ -181,7 +181,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		d.set("k", fmt.Sprint(i))
 	}
 	kept := 0
-	for i := uint64(99); ; i-- {
+	for i := uint64(99); i > 0; i-- {
 		c, err := d.Follow("k", structs.After(i))
 		if err != nil {
 			if !errors.Is(err, state.ErrForgotten) {
