@@ -74,7 +74,7 @@ func TestClientKV(t *testing.T) {
 	if _, _, err := kv.Get("x", &api.QueryOptions{Datacenter: "nope"}); err == nil || !strings.Contains(err.Error(), "No path to datacenter") {
 		t.Errorf("unknown datacenter: got %v", err)
 	}
-	if _, _, err := kv.Acquire(&api.KVPair{Key: "l", Session: "s"}, nil); err == nil || !strings.Contains(err.Error(), "no sessions yet") {
+	if _, _, err := kv.Acquire(&api.KVPair{Key: "l", Session: "s"}, nil); err == nil || !strings.Contains(err.Error(), `500 (raft apply failed: invalid session "s")`) {
 		t.Errorf("acquire: got %v", err)
 	}
 }
@@ -324,7 +324,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // Errors choose their status by their code alone.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-	for code := structs.Internal; code <= structs.Unreachable; code++ {
+	for code := structs.Internal; code <= structs.Fenced; code++ {
 		want := 500
 		switch code {
 		case structs.TooLarge:
@@ -333,6 +333,8 @@ func TestStatuses(t *testing.T) {
 			want = 429
 		case structs.Unsupported:
 			want = 501
+		case structs.Fenced:
+			want = 409
 		}
 		if got := statusOf(structs.Errorf(code, "x")); got != want {
 			t.Errorf("code %d: got %d, want %d", code, got, want)

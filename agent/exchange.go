@@ -71,6 +71,7 @@ var statuses = map[structs.Code]int{
 	structs.TooLarge:    http.StatusRequestEntityTooLarge,
 	structs.Busy:        http.StatusTooManyRequests,
 	structs.Unsupported: http.StatusNotImplemented,
+	structs.Fenced:      http.StatusConflict,
 }
 
 func statusOf(err error) int {

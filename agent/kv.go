@@ -109,6 +109,10 @@ func kvPut(c *exchange) error {
 			w.Op, entry.Session = structs.KVLock, value
 		case "release":
 			w.Op, entry.Session = structs.KVUnlock, value
+		case "ttl":
+			entry.TTL, err = parseTTL(value)
+		case "fence":
+			w.Fence, err = parseFence(value)
 		}
 		if err != nil {
 			return err
@@ -126,6 +130,12 @@ func kvDelete(c *exchange) error {
 	w.DirEnt.Key = c.rest
 	if err := c.conflicting("recurse", "cas"); err != nil {
 		return err
+	}
+	if c.query.has("fence") {
+		var err error
+		if w.Fence, err = parseFence(c.query.get("fence")); err != nil {
+			return err
+		}
 	}
 	switch {
 	case c.query.has("recurse"):
@@ -186,6 +196,11 @@ func appendEntries(b []byte, entries []*structs.DirEntry) []byte {
 		b = strconv.AppendUint(b, e.CreateIndex, 10)
 		b = append(b, `,"ModifyIndex":`...)
 		b = strconv.AppendUint(b, e.ModifyIndex, 10)
+		if e.TTL != 0 {
+			b = append(b, `,"TTL":"`...)
+			b = append(b, e.TTL.String()...)
+			b = append(b, '"')
+		}
 		b = append(b, '}')
 	}
 	return append(b, ']')

@@ -23,6 +23,13 @@ var routes = []route{
 	{"DELETE /v1/kv/", kvDelete},
 	{"GET /v1/watch/kv/", feedKV},
 
+	{"PUT /v1/session/create", sessionCreate},
+	{"PUT /v1/session/destroy/", sessionDestroy},
+	{"PUT /v1/session/renew/", sessionRenew},
+	{"GET /v1/session/info/", sessionInfo},
+	{"GET /v1/session/node/", sessionNode},
+	{"GET /v1/session/list", sessionList},
+
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},
 

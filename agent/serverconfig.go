@@ -43,6 +43,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime
 	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime
 	c.ReconnectTimeout = r.ReconnectTimeout
+	c.SessionTTLMin = r.SessionTTLMin
 	c.Limits = serverLimits(r.Limits)
 	c.Autopilot = structs.AutopilotConfig{
 		CleanupDeadServers:   r.Autopilot.CleanupDeadServers,

@@ -50,6 +50,7 @@ type Config struct {
 	ReconnectTimeout time.Duration // after which a failed server is forgotten
 	TombstoneTTL     time.Duration // how long deletes are remembered, at least
 	TombstoneStep    time.Duration // in which steps they are forgotten
+	SessionTTLMin    time.Duration // shortest TTL of a session, unless it asks for exact expiry
 	ReconcileEvery   time.Duration // how often the leader compares gossip and raft
 
 	Limits
@@ -124,6 +125,7 @@ func DefaultConfig() Config {
 		ReconnectTimeout: 72 * time.Hour,
 		TombstoneTTL:     15 * time.Minute,
 		TombstoneStep:    30 * time.Second,
+		SessionTTLMin:    structs.MinSessionTTL,
 		ReconcileEvery:   60 * time.Second,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,

@@ -102,6 +102,8 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	revoke = func() {
 		stop()
 		s.readyTerm.Store(0)
+		s.sessions.stop()
+		s.lockDelays.forget()
 		<-s.autopilot.Stop()
 	}
 	term := s.raft.CurrentTerm()
@@ -116,10 +118,15 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.keepClusterID(); err != nil {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
+	s.noteSessions()
+	s.sessions.start(s.fsm.Store())
 	s.readyTerm.Store(term)
 	s.leader.fire()
 	s.autopilot.Start(ctx)
 	s.tasks.Go(func() { s.reapTombstones(ctx) })
+	s.tasks.Go(func() { s.noteLockDelays(ctx) })
+	s.tasks.Go(func() { s.expireSessions(ctx) })
+	s.tasks.Go(func() { s.expireKeys(ctx) })
 	s.reconcileAll()
 	return revoke, nil
 }

@@ -2,6 +2,7 @@ package rpcserver
 
 import (
 	"context"
+	"errors"
 
 	"praetor/state"
 	"praetor/structs"
@@ -10,10 +11,16 @@ import (
 // methods is the table of contents of the RPC port. Every KV method answers to
 // KVS as well, which is Consul's name for it.
 var methods = []method{
-	write[bool]("KV.Apply", kvApply),
+	writeThen[bool]("KV.Apply", kvApply, kvApplied),
 	read("KV.Get", kvGet),
 	read("KV.List", kvList),
 	read("KV.ListKeys", kvListKeys),
+
+	writeThen[string]("Session.Apply", sessionApply, sessionApplied),
+	readHere("Session.Get", sessionGet),
+	readHere("Session.List", sessionList),
+	readHere("Session.NodeSessions", sessionNodeSessions),
+	leaderRead("Session.Renew", sessionRenew),
 
 	local("Status.Ping", statusPing),
 	local("Status.Leader", statusLeader),
@@ -63,13 +70,31 @@ func write[R, C any, PC interface {
 	structs.Command
 	request
 }](name string, prepare func(*Server, PC) error) method {
+	return writeThen[R](name, prepare, func(_ *Server, _ PC, err error) error { return err })
+}
+
+// errAnswered is what prepare returns if there is nothing to log: the reply is
+// R's zero value.
+var errAnswered = errors.New("answered without the log")
+
+// writeThen is write for methods that have something to do, or to say about the
+// command's error, after it was applied here.
+func writeThen[R, C any, PC interface {
+	*C
+	structs.Command
+	request
+}](name string, prepare func(*Server, PC) error, then func(*Server, PC, error) error) method {
 	return newMethod(name, func(ctx context.Context, s *Server, c *C, reply *R) error {
 		return s.route(ctx, call{method: name, request: PC(c), reply: reply, here: func(context.Context) error {
 			if err := prepare(s, c); err != nil {
+				if errors.Is(err, errAnswered) {
+					*reply = *new(R)
+					return nil
+				}
 				return err
 			}
 			result, err := s.apply(PC(c))
-			if err != nil {
+			if err := then(s, c, err); err != nil {
 				return err
 			}
 			if r, ok := result.(R); ok {
@@ -89,13 +114,41 @@ func read[Q, R any, PQ interface {
 	*R
 	Meta() *structs.QueryMeta
 }](name string, run func(*state.Reader, *Q, *R) error) method {
+	return readHere[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
+}
+
+// readHere is read for methods that say more than the state knows.
+func readHere[Q, R any, PQ interface {
+	*Q
+	request
+	Options() *structs.QueryOptions
+}, PR interface {
+	*R
+	Meta() *structs.QueryMeta
+}](name string, run func(*Server, *state.Reader, *Q, *R) error) method {
 	return newMethod(name, func(ctx context.Context, s *Server, q *Q, reply *R) error {
 		options := PQ(q).Options()
 		return s.route(ctx, call{method: name, request: PQ(q), reply: reply, read: options, here: func(ctx context.Context) error {
 			return s.blocking(ctx, options, PR(reply).Meta(), func(r *state.Reader) error {
 				*reply = *new(R)
-				return run(r, q, reply)
+				return run(s, r, q, reply)
 			})
+		}})
+	})
+}
+
+// leaderRead makes a method that the leader alone answers, and which may be
+// asked again: it changes nothing in the state.
+func leaderRead[Q, R any, PQ interface {
+	*Q
+	request
+	Options() *structs.QueryOptions
+}](name string, run func(context.Context, *Server, *Q, *R) error) method {
+	return newMethod(name, func(ctx context.Context, s *Server, q *Q, reply *R) error {
+		options := PQ(q).Options()
+		options.AllowStale, options.MinQueryIndex = false, 0
+		return s.route(ctx, call{method: name, request: PQ(q), reply: reply, read: options, here: func(ctx context.Context) error {
+			return run(ctx, s, q, reply)
 		}})
 	})
 }

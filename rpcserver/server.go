@@ -57,7 +57,12 @@ type Server struct {
 	reconcile chan serf.Member
 	reassert  chan chan error
 	proofs    proofs
-	leaving   atomic.Bool
+
+	sessions   sessionTimers
+	lockDelays lockDelays
+	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
+
+	leaving atomic.Bool
 
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way

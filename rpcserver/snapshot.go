@@ -124,7 +124,10 @@ func (s *Server) restoreHere(in io.Reader) error {
 	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := s.questions.ask(func() error { return s.raft.Restore(spooled.Meta, spooled.File, time.Minute) }); err != nil {
+	s.replacing.Lock()
+	err = s.questions.ask(func() error { return s.raft.Restore(spooled.Meta, spooled.File, time.Minute) })
+	s.replacing.Unlock()
+	if err != nil {
 		if errors.Is(err, raft.ErrNotLeader) {
 			return structs.ErrNoLeader
 		}

@@ -301,8 +301,8 @@ func TestDumbTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := rapid.StringMatching(`[ab]?(/[ab]?){0,2}`)
 		s, m := state.New(), newTwin()
-		var index uint64
-		for range rapid.IntRange(1, 12).Draw(t, "batches") {
+		index := begin(t, s, m)
+		for range rapid.IntRange(1, 20).Draw(t, "batches") {
 			waiting := watchAll(s, m)
 			w := s.Write()
 			for range rapid.IntRange(1, 5).Draw(t, "commands") {
@@ -312,7 +312,7 @@ func TestDumbTwin(t *testing.T) {
 				for range rapid.IntRange(1, 3).Draw(t, "changes") {
 					change(t, w, m, index, key)
 				}
-				if rapid.Bool().Draw(t, "fails") {
+				if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
 					w.Undo()
 					m = before
 				}
@@ -328,6 +328,22 @@ func TestDumbTwin(t *testing.T) {
 	})
 }
 
+// begin gives the store and the twin nodes, checks and sessions to start with.
+func begin(t *rapid.T, s *state.Store, m *twin) uint64 {
+	w := s.Write()
+	defer w.Commit()
+	w.Begin(1)
+	for _, node := range nodeNames {
+		for _, check := range checkIDs {
+			registerCheck(t, w, m, 1, node, check, structs.HealthPassing)
+		}
+	}
+	for range sessionIDs {
+		changeSession(t, w, m, 1, structs.SessionCreate)
+	}
+	return 1
+}
+
 // sessionIDs are the ids that sessions may have.
 var sessionIDs = []string{"s1", "s2", "s3"}
 
@@ -335,7 +351,7 @@ var sessionIDs = []string{"s1", "s2", "s3"}
 func change(t *rapid.T, w *state.Writer, m *twin, index uint64, keys *rapid.Generator[string]) {
 	op := rapid.SampledFrom([]structs.KVOp{
 		structs.KVSet, structs.KVSet, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS, structs.KVDeleteTree,
-		structs.KVLock, structs.KVLock, structs.KVLock, structs.KVUnlock, structs.KVExpire,
+		structs.KVLock, structs.KVLock, structs.KVLock, structs.KVUnlock, structs.KVUnlock, structs.KVExpire,
 		"reap", "nonsense", "create", "create", "create", "destroy", "check", "check", "deregister",
 	}).Draw(t, "op")
 	switch op {
@@ -391,14 +407,16 @@ func changeCatalog(t *rapid.T, w *state.Writer, m *twin, index uint64, gone bool
 		}
 		return
 	}
-	c := &structs.HealthCheck{
-		Node: node, CheckID: rapid.SampledFrom(checkIDs).Draw(t, "check"),
-		Status: rapid.SampledFrom([]string{structs.HealthPassing, structs.HealthPassing, structs.HealthCritical}).Draw(t, "status"),
-	}
-	if c.CheckID == follower {
+	status := rapid.SampledFrom([]string{structs.HealthPassing, structs.HealthPassing, structs.HealthCritical}).Draw(t, "status")
+	registerCheck(t, w, m, index, node, rapid.SampledFrom(checkIDs).Draw(t, "check"), status)
+}
+
+func registerCheck(t *rapid.T, w *state.Writer, m *twin, index uint64, node, check, status string) {
+	m.check(index, node, check, status)
+	c := &structs.HealthCheck{Node: node, CheckID: check, Status: status}
+	if check == follower {
 		c.Type, c.Definition.SessionName = "session", follower
 	}
-	m.check(index, node, c.CheckID, c.Status)
 	if _, err := w.ApplyRegister(&structs.RegisterRequest{Node: node, Address: "10.0.0.1", Check: c}); err != nil {
 		t.Fatal(err)
 	}
@@ -415,6 +433,12 @@ func changeKV(t *rapid.T, w *state.Writer, m *twin, index uint64, op structs.KVO
 		Session:   rapid.SampledFrom([]string{"s1", "s2", "S1", "none", ""}).Draw(t, "session"),
 	}}
 	e := &c.DirEnt
+	if op == structs.KVLock || op == structs.KVUnlock {
+		e.Key = rapid.SampledFrom([]string{"a", "a/a", "b/"}).Draw(t, "lock")
+		if holder := m.keys[e.Key].Session; holder != "" && rapid.Bool().Draw(t, "as holder") {
+			e.Session = holder
+		}
+	}
 	if rapid.Bool().Draw(t, "right index") {
 		e.ModifyIndex, e.TTLIndex = m.keys[e.Key].ModifyIndex, m.since[e.Key]
 		e.LockDelayIndex = m.memory(e.Key).LockDelayIndex

@@ -1,6 +1,9 @@
 package structs
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // DirEntry is a key with its value. As a stored row it is shared by all
 // readers: clone it before changing it.
@@ -24,6 +27,30 @@ type DirEntry struct {
 	LockDelayIndex uint64        `codec:",omitempty" json:"-"` // raft index at which it was left
 
 	RaftIndex
+}
+
+// plainEntry has the fields without the methods.
+type plainEntry DirEntry
+
+// jsonEntry shadows the TTL with one that is text in JSON.
+type jsonEntry struct {
+	*plainEntry
+	TTL Duration `json:",omitempty"`
+}
+
+// MarshalJSON writes the TTL as text, if there is one.
+func (e DirEntry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(jsonEntry{(*plainEntry)(&e), Duration(e.TTL)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (e *DirEntry) UnmarshalJSON(text []byte) error {
+	in := jsonEntry{plainEntry: (*plainEntry)(e)}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	e.TTL = time.Duration(in.TTL)
+	return nil
 }
 
 // Limits of a key's TTL.

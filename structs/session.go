@@ -90,6 +90,14 @@ type SessionSpecificRequest struct {
 	QueryOptions
 }
 
+// ID is the session that is meant.
+func (q *SessionSpecificRequest) ID() string {
+	if q.SessionID != "" {
+		return q.SessionID
+	}
+	return q.Session
+}
+
 // RequestDatacenter returns the datacenter that a request names; empty is ours.
 func (q *SessionSpecificRequest) RequestDatacenter() string { return q.Datacenter }
 

@@ -49,6 +49,7 @@ func defaults() *Runtime {
 
 		DefaultQueryTime: 300 * time.Second,
 		MaxQueryTime:     600 * time.Second,
+		SessionTTLMin:    10 * time.Second,
 
 		Limits: Limits{
 			HTTPMaxConnsPerClient: 200,

@@ -150,7 +150,7 @@ func table(r *Runtime) []line {
 		// Queries and limits.
 		duration("default_query_time", &r.DefaultQueryTime, positive),
 		duration("max_query_time", &r.MaxQueryTime, positive),
-		ignored("session_ttl_min", "Praetor has no sessions yet"),
+		duration("session_ttl_min", &r.SessionTTLMin, time.Second),
 		number("limits.http_max_conns_per_client", &r.Limits.HTTPMaxConnsPerClient, 0, many).live(),
 		duration("limits.https_handshake_timeout", &r.Limits.HTTPSHandshakeTimeout, zero).live(),
 		number("limits.rpc_max_conns_per_client", &r.Limits.RPCMaxConnsPerClient, 0, many).live(),

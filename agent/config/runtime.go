@@ -48,6 +48,7 @@ type Runtime struct {
 
 	DefaultQueryTime time.Duration // wait of a blocking query that names none
 	MaxQueryTime     time.Duration
+	SessionTTLMin    time.Duration // of sessions that do not ask for exact expiry
 
 	Limits     Limits
 	HTTPConfig HTTPConfig

@@ -8,10 +8,13 @@ import (
 )
 
 // KV reads and changes keys.
-type KV struct{ c *Client }
+type KV struct {
+	c     *Client
+	fence *structs.Fence // of writes, if there is one
+}
 
 // KV returns the calls about keys.
-func (c *Client) KV() KV { return KV{c} }
+func (c *Client) KV() KV { return KV{c: c} }
 
 // Get returns the entry of a key, nil if there is none, and the meta data of
 // the reply. A nil q means the defaults: the leader answers at once. With
@@ -73,11 +76,33 @@ func (kv KV) DeleteTree(ctx context.Context, prefix string) error {
 	return err
 }
 
+// PutTTL sets a key that goes by itself if it is not set for as long as ttl.
+func (kv KV) PutTTL(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	_, err := kv.Apply(ctx, structs.KVSet, structs.DirEntry{Key: key, Value: value, TTL: ttl})
+	return err
+}
+
+// Acquire sets a key and takes its lock for a session, and returns whether it
+// got it. The LockIndex that the key then has is a fencing token.
+func (kv KV) Acquire(ctx context.Context, key string, value []byte, session string) (bool, error) {
+	return kv.Apply(ctx, structs.KVLock, structs.DirEntry{Key: key, Value: value, Session: session})
+}
+
+// Release sets a key and gives its lock back, if the session has it, and
+// returns whether it had.
+func (kv KV) Release(ctx context.Context, key string, value []byte, session string) (bool, error) {
+	return kv.Apply(ctx, structs.KVUnlock, structs.DirEntry{Key: key, Value: value, Session: session})
+}
+
+// Fenced returns calls whose writes are refused, with code Fenced, unless the
+// lock on the fence's key is held under its LockIndex.
+func (kv KV) Fenced(fence structs.Fence) KV { return KV{kv.c, &fence} }
+
 // Apply runs any KV operation. The result means something for the
-// compare-and-set operations only.
+// compare-and-set operations, lock and unlock only.
 func (kv KV) Apply(ctx context.Context, op structs.KVOp, entry structs.DirEntry) (bool, error) {
 	var done bool
-	request := structs.KVSRequest{Datacenter: kv.c.config.Datacenter, Op: op, DirEnt: entry}
+	request := structs.KVSRequest{Datacenter: kv.c.config.Datacenter, Op: op, DirEnt: entry, Fence: kv.fence}
 	err := kv.c.Write(ctx, "KV.Apply", &request, &done)
 	return done, err
 }
