@@ -150,7 +150,9 @@ func compressed(body []byte) []byte {
 }
 
 // sendJSON answers with a value that is already JSON.
-func (c *exchange) sendJSON(text []byte) error {
+func (c *exchange) sendJSON(text []byte) error { return c.sendJSONAs(http.StatusOK, text) }
+
+func (c *exchange) sendJSONAs(status int, text []byte) error {
 	if c.pretty || c.config.Dev {
 		var out bytes.Buffer
 		if err := json.Indent(&out, text, "", "    "); err != nil {
@@ -161,7 +163,7 @@ func (c *exchange) sendJSON(text []byte) error {
 		}
 		text = out.Bytes()
 	}
-	c.send(http.StatusOK, typeJSON, text)
+	c.send(status, typeJSON, text)
 	return nil
 }
 
@@ -201,6 +203,12 @@ func (c *exchange) setMeta(m *structs.QueryMeta) {
 	header := c.w.Header()
 	header["X-Consul-Index"] = []string{strconv.FormatUint(max(m.Index, 1), 10)}
 	header["X-Consul-Query-Backend"] = textBlocking
+	c.setContact(m)
+}
+
+// setContact sets the headers that say how fresh an answer is.
+func (c *exchange) setContact(m *structs.QueryMeta) {
+	header := c.w.Header()
 	header["X-Consul-Lastcontact"] = textZero
 	if m.LastContact > 0 {
 		header["X-Consul-Lastcontact"] = []string{strconv.FormatInt(m.LastContact.Milliseconds(), 10)}

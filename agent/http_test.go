@@ -45,7 +45,8 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 	c.RPCPort, c.SerfPort = 0, 0
 	c.Raft.HeartbeatTimeout, c.Raft.ElectionTimeout, c.Raft.LeaderLeaseTimeout =
 		50*time.Millisecond, 50*time.Millisecond, 30*time.Millisecond
-	c.Limits.KVMaxValueSize = settings.Limits.KVMaxValueSize
+	c.Limits.KVMaxValueSize, c.Limits.TxnMaxReqLen, c.Limits.TxnMaxOps =
+		settings.Limits.KVMaxValueSize, settings.Limits.TxnMaxReqLen, settings.Limits.TxnMaxOps
 	c.Logger = hclog.NewNullLogger()
 	server, err := rpcserver.New(c)
 	if err != nil {
@@ -72,7 +73,7 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 func testSettings() *config.Runtime {
 	return &config.Runtime{
 		Datacenter: "dc1", NodeName: "node-a", BindAddr: "127.0.0.1", Encrypt: "secret",
-		Limits:    config.Limits{KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10},
+		Limits:    config.Limits{KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128},
 		Telemetry: config.Telemetry{MetricsPrefix: "consul", FilterDefault: true},
 	}
 }

@@ -30,6 +30,8 @@ var routes = []route{
 	{"GET /v1/session/node/", sessionNode},
 	{"GET /v1/session/list", sessionList},
 
+	{"PUT /v1/txn", txn},
+
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},
 

@@ -58,7 +58,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 func serverLimits(l config.Limits) rpcserver.Limits {
 	return rpcserver.Limits{
 		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
-		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen,
+		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen, TxnMaxOps: l.TxnMaxOps,
 		WatchHistorySize: l.WatchHistorySize,
 	}
 }

@@ -15,6 +15,7 @@ var commands = register(
 	on((*state.Writer).ApplySession),
 	on((*state.Writer).ApplyTombstone),
 	on((*state.Writer).ApplyAutopilot),
+	on((*state.Writer).ApplyTxn),
 	on((*state.Writer).ApplyMetadata),
 )
 

@@ -43,6 +43,10 @@ var samples = []structs.Command{
 	&structs.KVSRequest{Op: structs.KVLock, DirEnt: structs.DirEntry{Key: "gone", Session: "t"}},
 	&structs.SessionRequest{Op: structs.SessionDestroy, Session: structs.Session{ID: "t"}},
 	&structs.TombstoneRequest{Op: structs.TombstoneReap, ReapIndex: 1},
+	&structs.TxnRequest{Ops: []structs.TxnOp{
+		{KV: &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: structs.DirEntry{Key: "t", Value: []byte("3")}}},
+		{KV: &structs.TxnKVOp{Verb: structs.KVGet, DirEnt: structs.DirEntry{Key: "t"}}},
+	}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},
 }

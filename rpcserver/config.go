@@ -129,7 +129,7 @@ func DefaultConfig() Config {
 		ReconcileEvery:   60 * time.Second,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
-			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10,
+			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,
 			WatchHistorySize: state.DefaultHistory,
 		},
 		Autopilot: structs.AutopilotConfig{

@@ -67,7 +67,7 @@ const stallTime = 30 * time.Second
 // through, and room for the names around it.
 func (s *Server) maxBody() int {
 	limits := s.limits.Load()
-	return max(limits.KVMaxValueSize, 2*limits.TxnMaxReqLen) + 256<<10
+	return max(limits.KVMaxValueSize, 2*limits.TxnMaxReqLen) + limits.TxnMaxOps*opOverhead + 256<<10
 }
 
 // serveRPC serves calls on one connection or stream until it ends. Calls run
@@ -116,7 +116,7 @@ func (c *rpcConn) read() error {
 		body, err := c.ReadBody()
 		if structs.IsCode(err, structs.TooLarge) {
 			c.answer(&header, structs.Errorf(structs.TooLarge,
-				"request is larger than %d bytes: raise limits.kv_max_value_size or limits.txn_max_req_len", c.server.maxBody()), nil)
+				"request is larger than %d bytes: raise limits.kv_max_value_size, limits.txn_max_req_len or limits.txn_max_ops", c.server.maxBody()), nil)
 			return err
 		}
 		if err != nil {

@@ -16,6 +16,9 @@ var methods = []method{
 	read("KV.List", kvList),
 	read("KV.ListKeys", kvListKeys),
 
+	write[structs.TxnResponse]("Txn.Apply", txnApply),
+	newMethod("Txn.Read", txnRead),
+
 	writeThen[string]("Session.Apply", sessionApply, sessionApplied),
 	readHere("Session.Get", sessionGet),
 	readHere("Session.List", sessionList),
@@ -73,9 +76,14 @@ func write[R, C any, PC interface {
 	return writeThen[R](name, prepare, func(_ *Server, _ PC, err error) error { return err })
 }
 
-// errAnswered is what prepare returns if there is nothing to log: the reply is
-// R's zero value.
-var errAnswered = errors.New("answered without the log")
+// answer is what prepare returns if there is nothing to log: the reply, of type
+// R, or nil for its zero value.
+type answer struct{ reply any }
+
+// Error is for nobody: an answer is not an error.
+func (*answer) Error() string { return "answered without the log" }
+
+var errAnswered error = &answer{}
 
 // writeThen is write for methods that have something to do, or to say about the
 // command's error, after it was applied here.
@@ -87,8 +95,8 @@ func writeThen[R, C any, PC interface {
 	return newMethod(name, func(ctx context.Context, s *Server, c *C, reply *R) error {
 		return s.route(ctx, call{method: name, request: PC(c), reply: reply, here: func(context.Context) error {
 			if err := prepare(s, c); err != nil {
-				if errors.Is(err, errAnswered) {
-					*reply = *new(R)
+				if a := (*answer)(nil); errors.As(err, &a) {
+					*reply, _ = a.reply.(R)
 					return nil
 				}
 				return err

@@ -8,6 +8,7 @@ type Limits struct {
 	MaxConnsPerClient int           // connections from one IP; 0 does not limit
 	KVMaxValueSize    int           // bytes
 	TxnMaxReqLen      int           // bytes
+	TxnMaxOps         int           // operations
 	WatchHistorySize  int           // bytes of changes that feeds can go on from
 }
 

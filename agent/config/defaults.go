@@ -59,6 +59,7 @@ func defaults() *Runtime {
 			RPCClientTimeout:      60 * time.Second,
 			KVMaxValueSize:        512 << 10,
 			TxnMaxReqLen:          512 << 10,
+			TxnMaxOps:             128,
 			WatchHistorySize:      32 << 20,
 		},
 		Logging:   Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},

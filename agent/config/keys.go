@@ -24,6 +24,9 @@ const (
 // maxValue bounds what one write may carry: larger entries would be chunked well, but hold up everybody else's.
 const maxValue = 64 << 20
 
+// maxOps bounds how many operations one transaction may have, for the same reason.
+const maxOps = 64 << 10
+
 // many is a limit for numbers that have none by nature.
 const many = math.MaxInt32
 
@@ -158,6 +161,7 @@ func table(r *Runtime) []line {
 		duration("limits.rpc_client_timeout", &r.Limits.RPCClientTimeout, positive).live(),
 		number("limits.kv_max_value_size", &r.Limits.KVMaxValueSize, 1, maxValue).live(),
 		number("limits.txn_max_req_len", &r.Limits.TxnMaxReqLen, 1, maxValue).live(),
+		number("limits.txn_max_ops", &r.Limits.TxnMaxOps, 1, maxOps).live(),
 		number("limits.watch_history_size", &r.Limits.WatchHistorySize, 1<<20, many).live(), // ours
 		ignored("limits.rpc_rate", "Praetor has no rate limits yet"),
 		ignored("limits.rpc_max_burst", "Praetor has no rate limits yet"),

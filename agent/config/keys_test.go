@@ -43,7 +43,7 @@ const consulKeys = `
 	cache.entry_fetch_rate 1.5 | cache.entry_fetch_max_burst 2
 	limits.http_max_conns_per_client 200 | limits.https_handshake_timeout "5s" | limits.rpc_handshake_timeout "5s"
 	limits.rpc_client_timeout "60s" | limits.rpc_rate -1 | limits.rpc_max_burst 1000 | limits.rpc_max_conns_per_client 100
-	limits.kv_max_value_size 524288 | limits.txn_max_req_len 524288 | limits.request_limits {"mode":"enforcing","read_rate":1,"write_rate":1}
+	limits.kv_max_value_size 524288 | limits.txn_max_req_len 524288 | limits.txn_max_ops 128 | limits.request_limits {"mode":"enforcing","read_rate":1,"write_rate":1}
 	http_config.block_endpoints ["/v1/a"] | http_config.response_headers {"a":"b"} | http_config.allow_write_http_from ["10.0.0.0/8"]
 	http_config.use_cache true | http_config.max_header_bytes 0 | disable_http_unprintable_char_filter true
 

@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 		SessionTTLMin: 10 * time.Second,
 		Limits: config.Limits{
 			HTTPMaxConnsPerClient: 200, HTTPSHandshakeTimeout: 5 * time.Second, RPCMaxConnsPerClient: 100,
-			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288,
+			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288, TxnMaxOps: 128,
 		},
 		TLS: config.TLS{
 			Defaults:    config.TLSSection{TLSMinVersion: "TLSv1_2"},

@@ -119,6 +119,7 @@ type Limits struct {
 	RPCClientTimeout      time.Duration
 	KVMaxValueSize        int
 	TxnMaxReqLen          int
+	TxnMaxOps             int // operations of one transaction
 	WatchHistorySize      int
 }
 

@@ -1,0 +1,189 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"praetor/agent/config"
+	"praetor/structs"
+)
+
+// txnJSON is an operation of a transaction in a request: one of its fields is set.
+type txnJSON struct {
+	KV        *txnKVJSON
+	Node      *structs.TxnNodeOp
+	Service   *txnServiceJSON
+	Check     *txnCheckJSON
+	Session   *txnSessionJSON
+	Intention *json.RawMessage
+}
+
+// txnKVJSON is an operation on a key. Index is the ModifyIndex that the verb
+// compares with; for check-fence, the LockIndex.
+type txnKVJSON struct {
+	Verb      structs.KVOp
+	Key       string
+	Value     []byte
+	Flags     uint64
+	Index     uint64
+	Session   string
+	TTL       structs.Duration
+	Namespace string
+	Partition string
+}
+
+func (o *txnKVJSON) op() *structs.TxnKVOp {
+	op := &structs.TxnKVOp{Verb: o.Verb, DirEnt: structs.DirEntry{
+		Key: o.Key, Value: o.Value, Flags: o.Flags, Session: o.Session, TTL: time.Duration(o.TTL),
+	}}
+	if o.Verb == structs.KVCheckFence {
+		op.DirEnt.LockIndex = o.Index
+	} else {
+		op.DirEnt.ModifyIndex = o.Index
+	}
+	return op
+}
+
+// txnServiceJSON is an operation on a service, with what the Go client sends
+// along and nobody uses.
+type txnServiceJSON struct {
+	Verb    structs.TxnVerb
+	Node    string
+	Service struct {
+		structs.NodeService
+		ContentHash, Datacenter, Namespace, Partition string
+	}
+}
+
+// op takes weights that are both zero, as the Go client sends them, for none.
+func (o *txnServiceJSON) op() *structs.TxnServiceOp {
+	op := &structs.TxnServiceOp{Verb: o.Verb, Node: o.Node, Service: o.Service.NodeService}
+	if w := op.Service.Weights; w != nil && *w == (structs.Weights{}) {
+		op.Service.Weights = nil
+	}
+	return op
+}
+
+// txnCheckJSON is an operation on a check.
+type txnCheckJSON struct {
+	Verb  structs.TxnVerb
+	Check struct {
+		structs.HealthCheck
+		Namespace, Partition string
+	}
+}
+
+// txnSessionJSON is an operation on a session, of which only the id counts.
+type txnSessionJSON struct {
+	Verb    structs.TxnVerb
+	Session sessionID
+}
+
+type sessionID string
+
+// UnmarshalJSON reads the id and passes over the rest of the session.
+func (id *sessionID) UnmarshalJSON(text []byte) error {
+	var session struct{ ID string }
+	err := json.Unmarshal(text, &session)
+	*id = sessionID(session.ID)
+	return err
+}
+
+func (o *txnJSON) op() (op structs.TxnOp) {
+	if o.KV != nil {
+		op.KV = o.KV.op()
+	}
+	op.Node = o.Node
+	if o.Service != nil {
+		op.Service = o.Service.op()
+	}
+	if o.Check != nil {
+		op.Check = &structs.TxnCheckOp{Verb: o.Check.Verb, Check: o.Check.Check.HealthCheck}
+	}
+	if o.Session != nil {
+		op.Session = &structs.TxnSessionOp{Verb: o.Session.Verb, Session: structs.Session{ID: string(o.Session.Session)}}
+	}
+	if o.Intention != nil {
+		op.Intention = &structs.TxnIntentionOp{}
+	}
+	return op
+}
+
+// readTxn reads the operations of a transaction.
+func readTxn(text []byte) ([]structs.TxnOp, error) {
+	var given []txnJSON
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&given); err != nil {
+		return nil, badRequest("Failed to parse body: %v", err)
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return nil, badRequest("Failed to parse body: there is more behind the list of operations")
+	}
+	ops := make([]structs.TxnOp, 0, len(given))
+	for i := range given {
+		ops = append(ops, given[i].op())
+	}
+	return ops, nil
+}
+
+// txn runs a transaction. One that only reads may be read in any consistency,
+// and its answer has the meta data of a read in it.
+func txn(c *exchange) error {
+	text, err := c.body(txnLimit(c.settings))
+	if err != nil {
+		return err
+	}
+	ops, err := readTxn(text)
+	if err != nil {
+		return err
+	}
+	writes := false
+	for i := range ops {
+		writes = writes || ops[i].Writes()
+	}
+	if writes {
+		var reply structs.TxnResponse
+		request := structs.TxnRequest{Datacenter: c.query.datacenter(), Ops: ops}
+		if err := c.call("Txn.Apply", &request, &reply); err != nil {
+			return err
+		}
+		return c.replyTxn(&reply, &reply)
+	}
+	q := structs.TxnReadRequest{Datacenter: c.query.datacenter(), Ops: ops}
+	if err := c.readOptions(&q.QueryOptions); err != nil {
+		return err
+	}
+	var reply structs.TxnReadResponse
+	if err := c.read("Txn.Read", &q.QueryOptions, &q, &reply, &reply.QueryMeta); err != nil {
+		return err
+	}
+	c.setContact(&reply.QueryMeta)
+	return c.replyTxn(&reply.TxnResponse, &reply)
+}
+
+// replyTxn answers with all that is to be said about a transaction, of which
+// outcome is a part.
+func (c *exchange) replyTxn(outcome *structs.TxnResponse, all any) error {
+	status := http.StatusOK
+	if len(outcome.Errors) > 0 {
+		status, outcome.Results = http.StatusConflict, nil
+	} else if outcome.Results == nil {
+		outcome.Results = []structs.TxnResult{}
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return c.sendJSONAs(status, text)
+}
+
+// txnLimit is how large a transaction may be: one value that is allowed by
+// itself must fit.
+func txnLimit(r *config.Runtime) limit {
+	return limit{max(r.Limits.TxnMaxReqLen, r.Limits.KVMaxValueSize), "limits.txn_max_req_len"}
+}
