@@ -115,9 +115,9 @@ func (f *Feed) begin(store *state.Store, send func([]structs.FeedEvent) error) (
 
 func (f *Feed) why(err error) string {
 	if errors.Is(err, state.ErrReplaced) {
-		return fmt.Sprintf("this server's history begins with a snapshot, behind %v", f.at)
+		return fmt.Sprintf("this server took over a snapshot since: its history does not lead on from %v", f.at)
 	}
-	return fmt.Sprintf("this server's history no longer goes back to %v: raise limits.watch_history_size", f.at)
+	return fmt.Sprintf("this server's history no longer goes back to %v (see limits.watch_history_size)", f.at)
 }
 
 // tellState sends a reset and all entries under the prefix.
@@ -148,7 +148,7 @@ func (f *Feed) follow(ctx context.Context, cursor *state.Cursor, send func([]str
 	for {
 		if err := f.tellChanges(ctx, cursor, &synced, send); err != nil {
 			if errors.Is(err, state.ErrForgotten) {
-				f.reason = "the client reads more slowly than changes come, for longer than limits.watch_history_size lasts"
+				f.reason = "the client has read more slowly than changes came, for longer than the history lasts (see limits.watch_history_size)"
 				return nil
 			}
 			return err
