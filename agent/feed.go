@@ -37,7 +37,7 @@ func feedKV(c *exchange) error {
 	if err != nil {
 		return err
 	}
-	out := &feedWriter{w: c.w, flush: http.NewResponseController(c.w), event: appendLine}
+	out := &feedWriter{w: c.w, flush: http.NewResponseController(c.w), event: appendLine, patience: takeTime}
 	header := c.w.Header()
 	header["Content-Type"], header["Cache-Control"] = typeNDJSON, noStore
 	if strings.Contains(c.r.Header.Get("Accept"), "text/event-stream") {
@@ -73,9 +73,10 @@ func (c *exchange) feedPosition(index uint64) (structs.FeedPosition, error) {
 
 // feedWriter sends events to a client. It holds no memory between two batches.
 type feedWriter struct {
-	w     http.ResponseWriter
-	flush *http.ResponseController
-	event func([]byte, *structs.FeedEvent) []byte
+	w        http.ResponseWriter
+	flush    *http.ResponseController
+	event    func([]byte, *structs.FeedEvent) []byte
+	patience time.Duration // how long the client may take nothing
 }
 
 // feedBuffers are for encoding a batch: they are too many to keep for each
@@ -95,7 +96,7 @@ func (f *feedWriter) send(events []structs.FeedEvent) error {
 		}
 	}()
 	// Recorders of tests cannot do it, and have no client that could be stuck.
-	_ = f.flush.SetWriteDeadline(time.Now().Add(takeTime))
+	_ = f.flush.SetWriteDeadline(time.Now().Add(f.patience))
 	for i := range events {
 		if b = f.event(b, &events[i]); len(b) < flushFrom && i < len(events)-1 {
 			continue
@@ -104,7 +105,7 @@ func (f *feedWriter) send(events []structs.FeedEvent) error {
 			return err
 		}
 		b = b[:0]
-		_ = f.flush.SetWriteDeadline(time.Now().Add(takeTime))
+		_ = f.flush.SetWriteDeadline(time.Now().Add(f.patience))
 	}
 	err := f.flush.Flush()
 	_ = f.flush.SetWriteDeadline(time.Time{}) // HTTP/2 ends an idle stream at its deadline
