@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,35 @@ func TestFeedRefuses(t *testing.T) {
 	}
 	if got := a.do("GET", "/v1/watch/kv", ""); got.status != 307 || got.header.Get("Location") != "/v1/watch/kv/" {
 		t.Errorf("without a slash: got %d to %s", got.status, got.header.Get("Location"))
+	}
+}
+
+// Over HTTP/2, where many feeds share a connection and each has deadlines of its
+// own, a feed goes on when it was idle.
+func TestFeedOverHTTP2(t *testing.T) {
+	t.Parallel()
+	a := newTestAPI(t, nil)
+	server := httptest.NewUnstartedServer(a.handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/v1/watch/kv/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := server.Client().Do(r)
+	if err != nil || reply.ProtoMajor != 2 {
+		t.Fatalf("got %v, %v, want an answer over HTTP/2", reply, err)
+	}
+	defer reply.Body.Close()
+	s := &stream{t: t, lines: bufio.NewReader(reply.Body)}
+	s.until("synced")
+	for i := range 3 {
+		a.put("k", fmt.Sprint(i))
+		s.until(`"put"`)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,6 +247,7 @@ func TestCursorWaits(t *testing.T) {
 		d := newDB(t)
 		d.LimitHistory(1000)
 		d.set("a/1", "x")
+		var mu sync.Mutex // guards woken while goroutines write to it
 		woken := map[string]state.Woken{}
 		wait := func(prefix string, tick time.Duration) *state.Cursor {
 			_, c := d.Begin(prefix)
@@ -254,6 +256,8 @@ func TestCursorWaits(t *testing.T) {
 			}
 			go func() {
 				woke := c.Wait(t.Context(), time.After(tick))
+				mu.Lock()
+				defer mu.Unlock()
 				woken[prefix] = woke
 			}()
 			synctest.Wait()
