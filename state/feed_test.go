@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -247,8 +248,14 @@ func TestCursorWaits(t *testing.T) {
 		d := newDB(t)
 		d.LimitHistory(1000)
 		d.set("a/1", "x")
-		var mu sync.Mutex // guards woken while goroutines write to it
-		woken := map[string]state.Woken{}
+		var mu sync.Mutex // guards by
+		by := map[string]state.Woken{}
+		woken := func() map[string]state.Woken {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return maps.Clone(by)
+		}
 		wait := func(prefix string, tick time.Duration) *state.Cursor {
 			_, c := d.Begin(prefix)
 			if got := tell(t, c); got != "" {
@@ -258,7 +265,7 @@ func TestCursorWaits(t *testing.T) {
 				woke := c.Wait(t.Context(), time.After(tick))
 				mu.Lock()
 				defer mu.Unlock()
-				woken[prefix] = woke
+				by[prefix] = woke
 			}()
 			synctest.Wait()
 			return c
@@ -272,7 +279,7 @@ func TestCursorWaits(t *testing.T) {
 			d.set("elsewhere", fmt.Sprint(i))
 		}
 		synctest.Wait()
-		if diff := cmp.Diff(map[string]state.Woken{"": state.ByChange}, woken); diff != "" {
+		if diff := cmp.Diff(map[string]state.Woken{"": state.ByChange}, woken()); diff != "" {
 			t.Errorf("woken by a write elsewhere (-want +got):\n%s", diff)
 		}
 		if got := tell(t, cursors[""]); got != state.ErrForgotten.Error() {
@@ -281,7 +288,7 @@ func TestCursorWaits(t *testing.T) {
 		d.set("a/1", "y")
 		synctest.Wait()
 		all := map[string]state.Woken{"": state.ByChange, "a": state.ByChange, "a/": state.ByChange, "a/1": state.ByChange}
-		if diff := cmp.Diff(all, woken); diff != "" {
+		if diff := cmp.Diff(all, woken()); diff != "" {
 			t.Errorf("woken by a/1 (-want +got):\n%s", diff)
 		}
 		for _, prefix := range []string{"a", "a/", "a/1"} {
@@ -291,10 +298,10 @@ func TestCursorWaits(t *testing.T) {
 		}
 		// The time passes, and takes those who wait along.
 		time.Sleep(2 * time.Hour)
-		synctest.Wait()
+		last := woken()
 		for _, prefix := range []string{"a/1/", "a/2", "b", "ab"} {
-			if woken[prefix] != state.ByTime || cursors[prefix].At() != structs.After(102) {
-				t.Errorf("%q: got %v at %v, want to be at 102 by time", prefix, woken[prefix], cursors[prefix].At())
+			if last[prefix] != state.ByTime || cursors[prefix].At() != structs.After(102) {
+				t.Errorf("%q: got %v at %v, want to be at 102 by time", prefix, last[prefix], cursors[prefix].At())
 			}
 			if got := cursors[prefix].Passed(); got < 1 {
 				t.Errorf("%q: %v of the history has passed, want more than all", prefix, got)
