@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test check fuzz-short bench microbench cluster clean help
+.PHONY: build run test check fuzz-short bench bench-watch microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -37,6 +37,9 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5s)
 
 bench: ## measure against the floor and print the table of docs/performance.md (about 2 minutes)
 	$(GO) test -run '^$$' -bench Table -benchtime 1x ./testutil/bench
+
+bench-watch: ## measure 10,000 watchers, as blocking queries and as feeds (about 2 minutes)
+	$(GO) test -run '^$$' -bench Watch -benchtime 1x ./testutil/bench
 
 microbench: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./fsm/... ./rpcserver/... ./state/... ./structs/...

@@ -60,7 +60,7 @@ func (h *httpAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := h.router.find(r.URL.Path)
-	if e == nil || e.path != kvPath && strings.HasSuffix(e.path, "/") {
+	if e == nil || !holdsKeys(e.path) && strings.HasSuffix(e.path, "/") {
 		if to, ok := h.cleaned(r.URL.Path); ok {
 			http.Redirect(w, r, (&url.URL{Path: to, RawQuery: r.URL.RawQuery}).String(), http.StatusTemporaryRedirect)
 			return
@@ -131,8 +131,8 @@ func printable(path string) bool {
 }
 
 // cleaned returns where a path with double slashes, dots or a missing last slash
-// should have pointed. Keys are not paths: nothing is cleaned below /v1/kv/, and
-// nobody is sent there with a key they did not write.
+// should have pointed. Keys are not paths: nothing is cleaned below /v1/kv/ and
+// /v1/watch/kv/, and nobody is sent there with a key they did not write.
 func (h *httpAPI) cleaned(asked string) (string, bool) {
 	clean := path.Clean("/" + asked)
 	if strings.HasSuffix(asked, "/") && clean != "/" {
@@ -141,10 +141,12 @@ func (h *httpAPI) cleaned(asked string) (string, bool) {
 	if h.router.exact[clean] == nil && h.router.exact[clean+"/"] != nil {
 		clean += "/"
 	}
-	if clean == asked || strings.HasPrefix(clean, kvPath) && clean != kvPath {
-		return "", false
+	for _, path := range []string{kvPath, watchKVPath} {
+		if strings.HasPrefix(clean, path) && clean != path {
+			return "", false
+		}
 	}
-	return clean, true
+	return clean, clean != asked
 }
 
 const (

@@ -76,7 +76,7 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 func testSettings() *config.Runtime {
 	return &config.Runtime{
 		Datacenter: "dc1", NodeName: "node-a", BindAddr: "127.0.0.1", Encrypt: "secret",
-		Limits:    config.Limits{KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128},
+		Limits:    config.Limits{KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128, WatchHistorySize: 32 << 20},
 		Telemetry: config.Telemetry{MetricsPrefix: "consul", FilterDefault: true},
 	}
 }

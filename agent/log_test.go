@@ -146,12 +146,12 @@ func TestTakeOverIsWhatTheTableSays(t *testing.T) {
 		NodeName: "x", Logging: config.Logging{Level: "WARN", JSON: true},
 		Raft: config.Raft{SnapshotThreshold: 1, SnapshotInterval: 2, TrailingLogs: 3, HeartbeatTimeout: 4, NoFreelistSync: true},
 		Limits: config.Limits{HTTPMaxConnsPerClient: 1, HTTPSHandshakeTimeout: 2, RPCMaxConnsPerClient: 3,
-			RPCHandshakeTimeout: 4, RPCClientTimeout: 5, KVMaxValueSize: 6, TxnMaxReqLen: 7, TxnMaxOps: 8},
+			RPCHandshakeTimeout: 4, RPCClientTimeout: 5, KVMaxValueSize: 6, TxnMaxReqLen: 7, TxnMaxOps: 8, WatchHistorySize: 9},
 		HTTPConfig: config.HTTPConfig{ResponseHeaders: map[string]string{"a": "b"}, MaxHeaderBytes: 9},
 		Telemetry:  config.Telemetry{PrefixFilter: []string{"+a"}, FilterDefault: true, MetricsPrefix: "p"},
 	}
 	live, refused := config.Reloadable(before, after)
-	if len(live) < 14 || len(refused) == 0 {
+	if len(live) < 15 || len(refused) == 0 {
 		t.Fatalf("got live %q, refused %q", live, refused)
 	}
 	merged := takeOver(before, after)

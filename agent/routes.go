@@ -21,6 +21,7 @@ var routes = []route{
 	{"GET /v1/kv/", kvGet},
 	{"PUT /v1/kv/", kvPut},
 	{"DELETE /v1/kv/", kvDelete},
+	{"GET /v1/watch/kv/", feedKV},
 
 	{"PUT /v1/txn", txn},
 	{"GET /v1/coordinate/datacenters", coordinateDatacenters},
@@ -107,7 +108,14 @@ var routes = []route{
 	{"* /debug/pprof/", debugPprof},
 }
 
-const kvPath = "/v1/kv/"
+const (
+	kvPath      = "/v1/kv/"
+	watchKVPath = "/v1/watch/kv/"
+)
+
+// holdsKeys reports whether what stands behind the path of an endpoint is a key,
+// which is not a path: nothing in it may be cleaned.
+func holdsKeys(path string) bool { return path == kvPath || path == watchKVPath }
 
 // endpoint is one path with everything that can be done there.
 type endpoint struct {

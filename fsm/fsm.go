@@ -14,8 +14,9 @@ import (
 // FSM applies committed log entries to a state store. Raft calls it from one
 // goroutine; Store may be called from any.
 type FSM struct {
-	store  atomic.Pointer[state.Store]
-	chunks chunks // used only by raft's goroutine
+	store   atomic.Pointer[state.Store]
+	chunks  chunks       // used only by raft's goroutine
+	history atomic.Int64 // bytes of changes to remember
 }
 
 var _ raft.BatchingFSM = (*FSM)(nil)
@@ -24,7 +25,14 @@ var _ raft.BatchingFSM = (*FSM)(nil)
 func New() *FSM {
 	f := &FSM{}
 	f.store.Store(state.New())
+	f.history.Store(state.DefaultHistory)
 	return f
+}
+
+// LimitHistory says how many bytes of changes to remember, from now on.
+func (f *FSM) LimitHistory(bytes int) {
+	f.history.Store(int64(bytes))
+	f.Store().LimitHistory(bytes)
 }
 
 // Store returns the store as of now. A restored snapshot puts another in its
@@ -88,8 +96,27 @@ func (f *FSM) Restore(source io.ReadCloser) error {
 		return err
 	}
 	f.chunks = loaded.chunks
-	f.store.Swap(loaded.Store).Abandon()
+	loaded.Store.BeginHistory(sourceIndex(source, loaded.Header.LastIndex))
+	old := f.store.Swap(loaded.Store)
+	loaded.Store.LimitHistory(int(f.history.Load()))
+	old.Abandon()
 	return nil
+}
+
+// sourceIndex is the raft index that a snapshot was taken at. The stream only
+// knows the last index at which something changed, and after the restore of an
+// archive that is from another life of the cluster, so a source may know more.
+func sourceIndex(source io.ReadCloser, streamed uint64) uint64 {
+	for {
+		if s, ok := source.(interface{ SnapshotIndex() uint64 }); ok {
+			return s.SnapshotIndex()
+		}
+		wrapper, ok := source.(raft.ReadCloserWrapper)
+		if !ok {
+			return streamed
+		}
+		source = wrapper.WrappedReadCloser()
+	}
 }
 
 // View returns the state as it is now. Unlike Snapshot it may be called from

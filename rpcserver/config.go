@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/memberlist"
 
+	"praetor/state"
 	"praetor/structs"
 )
 
@@ -145,6 +146,7 @@ func DefaultConfig() Config {
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,
+			WatchHistorySize: state.DefaultHistory,
 		},
 		Autopilot: structs.AutopilotConfig{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,

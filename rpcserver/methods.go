@@ -70,6 +70,8 @@ var methods = []method{
 	leader("Operator.RaftPromotePeer", raftPromotePeer),
 	leader("Operator.RaftDemotePeer", raftDemotePeer),
 	leader("Operator.TransferLeader", transferLeader),
+
+	newMethod("Praetor.Frontier", frontier),
 }
 
 // A request of any kind names the datacenter it is for.

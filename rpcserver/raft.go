@@ -55,6 +55,7 @@ func (s *Server) startRaft() error {
 			return fmt.Errorf("cannot use the snapshot directory: %w", err)
 		}
 	}
+	snapshots = indexedSnapshots{snapshots}
 	cache, err := raft.NewLogCache(logCacheEntries, s.logs)
 	if err != nil {
 		return fmt.Errorf("raft log cache: %w", err)

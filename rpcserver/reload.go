@@ -9,10 +9,14 @@ type Limits struct {
 	KVMaxValueSize    int           // bytes
 	TxnMaxReqLen      int           // bytes
 	TxnMaxOps         int           // operations
+	WatchHistorySize  int           // bytes of changes that feeds can go on from
 }
 
 // SetLimits puts new limits into force. Connections that are open stay open.
-func (s *Server) SetLimits(limits Limits) { s.limits.Store(&limits) }
+func (s *Server) SetLimits(limits Limits) {
+	s.limits.Store(&limits)
+	s.fsm.LimitHistory(limits.WatchHistorySize)
+}
 
 // handshakeDeadline is when a connection must have said what it wants.
 func (s *Server) handshakeDeadline() time.Time {

@@ -7,6 +7,9 @@
 // view: it remembers which rows were read, the index of what it saw, and can
 // wait until any of it changes.
 //
+// Beside the tables, a store remembers the newest changes of keys, for those who
+// follow them with a Cursor. No command reads that history and no snapshot has it.
+//
 // What a Writer does depends on the command and the tables alone. There is no
 // clock here, no random number, no configuration and no map order: the same
 // commands give the same state on every server.

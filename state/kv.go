@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strings"
 
@@ -49,6 +50,12 @@ func (r *Reader) KVTree(prefix string) []*structs.DirEntry {
 	}
 	r.saw(index)
 	return found
+}
+
+// KVsUnder yields the entries whose keys begin with prefix, in key order. It is
+// for going through more of them than should be held at once.
+func (r *Reader) KVsUnder(prefix string) iter.Seq[*structs.DirEntry] {
+	return KVs.prefix(r, rawKey(prefix))
 }
 
 // KVKeys returns the keys that begin with prefix, in order. With a separator,

@@ -42,6 +42,8 @@ func (w *Writer) expireKV(entry *structs.DirEntry) bool {
 	if ttl == nil || ttl.Index != entry.TTLIndex {
 		return false
 	}
+	w.expiring = true
 	w.deleteKV(entry.Key)
+	w.expiring = false
 	return true
 }

@@ -29,6 +29,7 @@ func newIndexEntry(name string, index uint64) *structs.IndexEntry {
 // Store is one whole state. A restored snapshot is a new Store.
 type Store struct {
 	db        *memdb.MemDB
+	history   *history
 	abandoned chan struct{} // closed by Abandon
 }
 
@@ -38,7 +39,7 @@ func New() *Store {
 	for _, t := range Tables {
 		schema.Tables[t.Name()] = t.memdbSchema()
 	}
-	return &Store{db: must(memdb.NewMemDB(schema)), abandoned: make(chan struct{})}
+	return &Store{db: must(memdb.NewMemDB(schema)), history: newHistory(), abandoned: make(chan struct{})}
 }
 
 // Abandon wakes every Reader that waits on this store, for good: another store
@@ -114,22 +115,28 @@ type Writer struct {
 	Reader
 	index   uint64   // raft index of the command at work
 	journal []change // what the command at work has changed so far
+
+	history  *history
+	changes  []Change // of keys, by the commands before the one at work
+	expiring bool     // what is removed now has expired
 }
 
 // change is one row that became another.
 type change struct {
 	table         string
 	before, after any // nil where there was, or is, none
+	expired       bool
 }
 
 // Write starts a transaction. There is one at a time: a second call waits for
 // the first Writer's Commit or Abort.
 func (s *Store) Write() *Writer {
-	return &Writer{Reader: Reader{txn: s.db.Txn(true)}}
+	return &Writer{Reader: Reader{txn: s.db.Txn(true)}, history: s.history}
 }
 
 // Begin says that the next changes belong to the command at this raft index.
 func (w *Writer) Begin(index uint64) {
+	w.collect()
 	w.index = index
 	clear(w.journal)
 	w.journal = w.journal[:0]
@@ -149,7 +156,10 @@ func (w *Writer) Undo() {
 }
 
 // Commit makes the changes visible and wakes those who wait on them.
-func (w *Writer) Commit() { w.txn.Commit() }
+func (w *Writer) Commit() {
+	w.collect()
+	w.history.commit(w)
+}
 
 // Abort drops the transaction. After Commit it does nothing.
 func (w *Writer) Abort() { w.txn.Abort() }

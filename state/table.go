@@ -187,7 +187,7 @@ func (t *Table[T]) put(w *Writer, row *T) {
 
 // remove deletes a row that is there.
 func (t *Table[T]) remove(w *Writer, row *T) {
-	w.journal = append(w.journal, change{table: t.name, before: row})
+	w.journal = append(w.journal, change{table: t.name, before: row, expired: w.expiring})
 	w.delete(t.name, row)
 }
 

@@ -60,6 +60,7 @@ func defaults() *Runtime {
 			KVMaxValueSize:        512 << 10,
 			TxnMaxReqLen:          512 << 10,
 			TxnMaxOps:             128,
+			WatchHistorySize:      32 << 20,
 		},
 		Logging:   Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},
 		Telemetry: Telemetry{MetricsPrefix: "consul", FilterDefault: true},

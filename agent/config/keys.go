@@ -162,6 +162,7 @@ func table(r *Runtime) []line {
 		number("limits.kv_max_value_size", &r.Limits.KVMaxValueSize, 1, maxValue).live(),
 		number("limits.txn_max_req_len", &r.Limits.TxnMaxReqLen, 1, maxValue).live(),
 		number("limits.txn_max_ops", &r.Limits.TxnMaxOps, 1, maxOps).live(),
+		number("limits.watch_history_size", &r.Limits.WatchHistorySize, 1<<20, many).live(), // ours
 		ignored("limits.rpc_rate", "Praetor has no rate limits yet"),
 		ignored("limits.rpc_max_burst", "Praetor has no rate limits yet"),
 		ignored("limits.request_limits", "Praetor has no rate limits yet"),

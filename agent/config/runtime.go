@@ -121,6 +121,7 @@ type Limits struct {
 	KVMaxValueSize        int
 	TxnMaxReqLen          int
 	TxnMaxOps             int // operations of one transaction
+	WatchHistorySize      int
 }
 
 // HTTPConfig is how the HTTP API answers. BlockEndpoints are path prefixes answered with 403; AllowWriteHTTPFrom are
