@@ -59,6 +59,7 @@ type Agent struct {
 	rpcTLS  *certificates
 	webTLS  *certificates
 	http    *httpServer
+	local   *local
 
 	live      atomic.Pointer[config.Runtime] // config with what was reloaded since
 	reloading sync.Mutex
@@ -130,6 +131,9 @@ func (a *Agent) start() error {
 		return err
 	}
 	if a.server, err = rpcserver.New(server); err != nil {
+		return err
+	}
+	if err := a.startLocal(); err != nil {
 		return err
 	}
 	a.http.serve(a.handler())
@@ -234,6 +238,7 @@ func (a *Agent) teardown() error {
 	a.cancel()
 	a.http.stopAccepting()
 	a.tasks.Wait()
+	a.local.close()
 	if a.server != nil {
 		errs = append(errs, a.stopServer())
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/serf/serf"
 
 	"praetor/agent/config"
-	"praetor/structs"
 )
 
 // agentMember is a member of the gossip pool as Consul's JSON shows it.
@@ -42,12 +41,14 @@ func agentMembers(c *exchange) error {
 		return errNoWAN
 	case segment != "" && segment != "_all":
 		return &statusError{http.StatusInternalServerError, "Network segments are not supported in this version of Consul"}
-	case c.query.get("filter") != "":
-		return structs.Errorf(structs.Unsupported, "Praetor has no filter expressions yet: leave out ?filter")
 	}
 	members := []agentMember{}
 	for _, m := range c.server.Members() {
 		members = append(members, newAgentMember(m))
+	}
+	members, err := filtered(c.query.get("filter"), members)
+	if err != nil {
+		return err
 	}
 	return c.reply(members)
 }
@@ -61,7 +62,7 @@ func agentSelf(c *exchange) error {
 	}
 	member := newAgentMember(c.server.LocalMember())
 	stats := c.server.Stats()
-	stats["agent"] = map[string]string{"check_monitors": "0", "check_ttls": "0", "checks": "0", "services": "0"}
+	stats["agent"] = c.local.stats()
 	stats["build"] = map[string]string{"version": server.Build, "revision": Revision, "prerelease": "", "version_metadata": ""}
 	stats["runtime"] = map[string]string{
 		"os": runtime.GOOS, "arch": runtime.GOARCH, "version": runtime.Version(),

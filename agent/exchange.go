@@ -149,7 +149,9 @@ func compressed(body []byte) []byte {
 }
 
 // sendJSON answers with a value that is already JSON.
-func (c *exchange) sendJSON(text []byte) error {
+func (c *exchange) sendJSON(text []byte) error { return c.sendJSONAs(http.StatusOK, text) }
+
+func (c *exchange) sendJSONAs(status int, text []byte) error {
 	if c.pretty || c.config.Dev {
 		var out bytes.Buffer
 		if err := json.Indent(&out, text, "", "    "); err != nil {
@@ -160,17 +162,20 @@ func (c *exchange) sendJSON(text []byte) error {
 		}
 		text = out.Bytes()
 	}
-	c.send(http.StatusOK, typeJSON, text)
+	c.send(status, typeJSON, text)
 	return nil
 }
 
 // reply answers with a value as JSON.
-func (c *exchange) reply(v any) error {
+func (c *exchange) reply(v any) error { return c.replyAs(http.StatusOK, v) }
+
+// replyAs is reply where the status says something as well.
+func (c *exchange) replyAs(status int, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return c.sendJSON(text)
+	return c.sendJSONAs(status, text)
 }
 
 // done answers that something was done, in Consul's way: with nothing.

@@ -74,6 +74,7 @@ func takeOver(settings, next *config.Runtime) *config.Runtime {
 	r.Raft.SnapshotInterval = next.Raft.SnapshotInterval
 	r.Raft.TrailingLogs = next.Raft.TrailingLogs
 	r.Limits = next.Limits
+	r.Checks = next.Checks
 	r.HTTPConfig.ResponseHeaders = next.HTTPConfig.ResponseHeaders
 	r.Telemetry.PrefixFilter = next.Telemetry.PrefixFilter
 	r.Telemetry.FilterDefault = next.Telemetry.FilterDefault

@@ -50,6 +50,7 @@ func defaults() *Runtime {
 		DefaultQueryTime: 300 * time.Second,
 		MaxQueryTime:     600 * time.Second,
 
+		Checks: Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
 		Limits: Limits{
 			HTTPMaxConnsPerClient: 200,
 			HTTPSHandshakeTimeout: 5 * time.Second,

@@ -49,6 +49,7 @@ type Runtime struct {
 	DefaultQueryTime time.Duration // wait of a blocking query that names none
 	MaxQueryTime     time.Duration
 
+	Checks     Checks
 	Limits     Limits
 	HTTPConfig HTTPConfig
 	// DisableHTTPUnprintableCharFilter lets URL paths with unprintable characters through.
@@ -107,6 +108,14 @@ type Autopilot struct {
 	MaxTrailingLogs         int
 	MinQuorum               int
 	ServerStabilizationTime time.Duration
+}
+
+// Checks is how the agent keeps the checks that are registered with it. Of an output OutputMaxSize bytes are kept; the
+// catalog hears of one that changes without the status at most every UpdateInterval (0: at once).
+type Checks struct {
+	OutputMaxSize  int
+	UpdateInterval time.Duration
+	DiscardOutput  bool
 }
 
 // Limits bound what callers may ask for. A connection limit or timeout of 0 means none; sizes are bytes.
