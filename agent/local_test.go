@@ -87,12 +87,14 @@ func (f *fakeCatalog) call(ctx context.Context, method string, args, reply any) 
 		case *structs.IndexedNodeServiceList:
 			r.Index = f.index
 			for _, s := range f.services {
-				r.NodeServices.Services = append(r.NodeServices.Services, s)
+				row := *s
+				r.NodeServices.Services = append(r.NodeServices.Services, &row)
 			}
 		case *structs.IndexedHealthChecks:
 			r.Index = f.index
 			for _, c := range f.checks {
-				r.HealthChecks = append(r.HealthChecks, c)
+				row := *c
+				r.HealthChecks = append(r.HealthChecks, &row)
 			}
 		}
 	default:
@@ -106,6 +108,12 @@ func (f *fakeCatalog) wrote(what string) {
 	f.index++
 	close(f.moved)
 	f.moved = make(chan struct{})
+}
+
+func (f *fakeCatalog) look(at func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at()
 }
 
 // change changes the catalog behind the agent's back.
@@ -279,10 +287,9 @@ func TestOutputWaits(t *testing.T) {
 	t.Parallel()
 	localStory(t, func(t *testing.T, l *localTest) {
 		l.registerCheck(`{"name":"c","ttl":"1h","status":"passing"}`)
-		output := func() string {
-			l.catalog.mu.Lock()
-			defer l.catalog.mu.Unlock()
-			return l.catalog.checks["c"].Output
+		output := func() (text string) {
+			l.catalog.look(func() { text = l.catalog.checks["c"].Output })
+			return text
 		}
 		l.report("c", "passing", "one")
 		time.Sleep(2 * time.Minute)
@@ -378,12 +385,14 @@ func TestAntiEntropy(t *testing.T) {
 		})
 		time.Sleep(3 * time.Second)
 		l.want("changed", l.catalog.has(), "consul foreign foreign=passing serfHealth=passing service:web=passing tagged web")
-		if got := l.catalog.services["web"].Port; got != 80 {
-			t.Errorf("web has port %d in the catalog, want 80", got)
-		}
-		if got := l.service("tagged").Tags; !slices.Equal(got, []string{"theirs"}) || !slices.Equal(l.catalog.services["tagged"].Tags, got) {
-			t.Errorf("tags that may be overridden: got %q", got)
-		}
+		l.catalog.look(func() {
+			if got := l.catalog.services["web"].Port; got != 80 {
+				t.Errorf("web has port %d in the catalog, want 80", got)
+			}
+			if got := l.service("tagged").Tags; !slices.Equal(got, []string{"theirs"}) || !slices.Equal(l.catalog.services["tagged"].Tags, got) {
+				t.Errorf("tags that may be overridden: got %q", got)
+			}
+		})
 		time.Sleep(time.Minute)
 		l.want("a minute later", l.catalog.has(), "consul serfHealth=passing service:web=passing tagged web")
 		l.catalog.seen()
@@ -397,9 +406,7 @@ func TestAntiEntropy(t *testing.T) {
 func TestCatalogOutOfReach(t *testing.T) {
 	t.Parallel()
 	localStory(t, func(t *testing.T, l *localTest) {
-		l.catalog.mu.Lock()
-		l.catalog.fail, l.catalog.hold = structs.ErrNoLeader, 7*time.Second
-		l.catalog.mu.Unlock()
+		l.catalog.look(func() { l.catalog.fail, l.catalog.hold = structs.ErrNoLeader, 7*time.Second })
 		start := time.Now()
 		var all sync.WaitGroup
 		for i := range 50 {
@@ -410,9 +417,7 @@ func TestCatalogOutOfReach(t *testing.T) {
 			t.Errorf("50 registrations took %v without a leader", took)
 		}
 		l.want("out of reach", l.catalog.has(), "")
-		l.catalog.mu.Lock()
-		l.catalog.fail = nil
-		l.catalog.mu.Unlock()
+		l.catalog.look(func() { l.catalog.fail = nil })
 		time.Sleep(15 * time.Second)
 		if got := len(strings.Fields(l.catalog.has())); got != 50 {
 			t.Errorf("back in reach: the catalog has %d services, want 50", got)
@@ -424,11 +429,11 @@ func TestCatalogOutOfReach(t *testing.T) {
 func TestRefusedByTheCatalog(t *testing.T) {
 	t.Parallel()
 	localStory(t, func(t *testing.T, l *localTest) {
-		l.catalog.refuse = "bad"
+		l.catalog.look(func() { l.catalog.refuse = "bad" })
 		l.register(`{"name":"bad"}`, false)
 		l.register(`{"name":"good"}`, false)
 		l.want("one refused", l.catalog.has(), "good")
-		l.catalog.refuse = ""
+		l.catalog.look(func() { l.catalog.refuse = "" })
 		time.Sleep(2 * time.Minute)
 		l.want("taken at last", l.catalog.has(), "bad good")
 	})
