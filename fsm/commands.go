@@ -9,6 +9,8 @@ import (
 
 // commands binds each type byte to what it does to the state.
 var commands = register(
+	on((*state.Writer).ApplyRegister),
+	on((*state.Writer).ApplyDeregister),
 	on((*state.Writer).ApplyKV),
 	on((*state.Writer).ApplyTombstone),
 	on((*state.Writer).ApplyAutopilot),

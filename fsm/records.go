@@ -12,7 +12,7 @@ import (
 // Records are read back in any order.
 var records = []record{
 	carried(32), carried(33),
-	carried(structs.RegisterRequestType),
+	registrations(),
 	carried(structs.CoordinateBatchUpdateType),
 	carried(structs.SessionRequestType),
 	carried(17), carried(19), carried(23), carried(25), carried(27), // ACL
@@ -71,6 +71,25 @@ func rows[T any](kind structs.MessageType, table *state.Table[T], index func(*T)
 			}
 			table.Restore(l.writer, row, atLeast)
 			return nil
+		},
+	}
+}
+
+// registrations are the catalog: three tables in records of one type.
+func registrations() record {
+	return record{
+		kind: structs.RegisterRequestType,
+		write: func(s *stream, v *View) error {
+			return state.Registrations(v.reader, func(c *structs.RegisterRequest) error {
+				return s.record(structs.RegisterRequestType, c)
+			})
+		},
+		read: func(l *loader, value []byte) error {
+			c := new(structs.RegisterRequest)
+			if err := structs.DecodeValue(value, c); err != nil {
+				return err
+			}
+			return state.RestoreRegistration(l.writer, c, l.Header.LastIndex)
 		},
 	}
 }

@@ -182,6 +182,7 @@ func Load(r io.Reader) (*Loaded, error) {
 			return nil, structs.Errorf(structs.Corrupt, "snapshot record of type %v: %v", rec.Kind, err)
 		}
 	}
+	state.CompleteIndexes(l.writer)
 	l.writer.Commit()
 	return &l.Loaded, nil
 }

@@ -23,8 +23,9 @@ type Config struct {
 	NodeName   string
 	NodeID     string // UUID; names the server in raft for ever
 	Datacenter string
-	Build      string // version that gossip shows, N.N.N
-	DataDir    string // "" keeps everything in memory
+	Build      string            // version that gossip shows, N.N.N
+	NodeMeta   map[string]string // what the catalog says of this node, besides its version
+	DataDir    string            // "" keeps everything in memory
 
 	Bootstrap       bool // start a new cluster of this one server, unless there is a state
 	BootstrapExpect int  // start a new cluster once this many servers are there; 0 does not
@@ -49,7 +50,8 @@ type Config struct {
 	ReconnectTimeout time.Duration // after which a failed server is forgotten
 	TombstoneTTL     time.Duration // how long deletes are remembered, at least
 	TombstoneStep    time.Duration // in which steps they are forgotten
-	ReconcileEvery   time.Duration // how often the leader compares gossip and raft
+	ReconcileEvery   time.Duration // how often the leader compares gossip with raft and the catalog
+	UnknownGrace     time.Duration // how long a node of the catalog may be unknown to gossip before it counts as failed
 
 	Limits
 
@@ -124,6 +126,7 @@ func DefaultConfig() Config {
 		TombstoneTTL:     15 * time.Minute,
 		TombstoneStep:    30 * time.Second,
 		ReconcileEvery:   60 * time.Second,
+		UnknownGrace:     5 * time.Minute,
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10,

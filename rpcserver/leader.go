@@ -116,6 +116,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.keepClusterID(); err != nil {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
+	s.unknown.reset()
 	s.readyTerm.Store(term)
 	s.leader.fire()
 	s.autopilot.Start(ctx)
@@ -149,30 +150,39 @@ func (s *Server) reestablish() error {
 	}
 }
 
-// reconcileAll makes the raft configuration agree with gossip.
+// reconcileAll makes the raft configuration and the catalog agree with gossip.
 func (s *Server) reconcileAll() {
-	for _, m := range s.serf.Members() {
+	members := s.serf.Members()
+	for _, m := range members {
 		s.reconcileMember(m)
+	}
+	s.reconcileUnknown(members)
+}
+
+// reconcileMember does so for one member.
+func (s *Server) reconcileMember(m serf.Member) {
+	if server, ok := parseServer(m, s.config.Datacenter); ok && !s.reconcilePeer(m, server) {
+		return
+	}
+	if err := s.reconcileNode(m); err != nil && s.ctx.Err() == nil {
+		s.logger.Warn("cannot bring a member's place in the catalog up to date", "member", m.Name, "status", m.Status, "error", err)
 	}
 }
 
-// reconcileMember does so for one member. A failed server stays a peer: it may
-// come back, and autopilot looks after those that do not.
-func (s *Server) reconcileMember(m serf.Member) {
-	server, ok := parseServer(m, s.config.Datacenter)
-	if !ok {
-		return
-	}
+// reconcilePeer gives a server its place in raft. A failed server stays a peer:
+// it may come back, and autopilot looks after those that do not. It reports
+// whether the server is one of this cluster.
+func (s *Server) reconcilePeer(m serf.Member, server member) bool {
 	var err error
 	switch m.Status {
 	case serf.StatusAlive:
 		if err := s.checkCluster(&m); err != nil {
 			s.logger.Error("not adding a server to raft", "error", err)
-			return
+			return false
 		}
 		if server.bootstrap && server.id != s.config.NodeID && s.config.Bootstrap {
 			s.logger.Error("two servers were started with -bootstrap: not adding the other one", "server", server.name)
-			return
+			return false
 		}
 		err = s.autopilot.AddServer(s.autopilotServer(server))
 	case serf.StatusLeft, serf.StatusNone:
@@ -183,4 +193,5 @@ func (s *Server) reconcileMember(m serf.Member) {
 	if err != nil {
 		s.logger.Warn("cannot bring a server's place in raft up to date", "server", server.name, "status", m.Status, "error", err)
 	}
+	return true
 }

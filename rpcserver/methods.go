@@ -15,6 +15,24 @@ var methods = []method{
 	read("KV.List", kvList),
 	read("KV.ListKeys", kvListKeys),
 
+	write[struct{}]("Catalog.Register", catalogRegister),
+	write[struct{}]("Catalog.Deregister", catalogDeregister),
+	local("Catalog.ListDatacenters", catalogDatacenters),
+	read("Catalog.ListNodes", catalogListNodes),
+	read("Catalog.ListServices", catalogListServices),
+	read("Catalog.ServiceList", catalogServiceList),
+	read("Catalog.ServiceNodes", catalogServiceNodes),
+	read("Catalog.NodeServices", catalogNodeServices),
+	read("Catalog.NodeServiceList", catalogNodeServiceList),
+	read("Health.ChecksInState", healthChecksInState),
+	read("Health.NodeChecks", healthNodeChecks),
+	read("Health.ServiceChecks", healthServiceChecks),
+	read("Health.ServiceNodes", healthServiceNodes),
+	read("Internal.NodeInfo", internalNodeInfo),
+	read("Internal.NodeDump", internalNodeDump),
+	read("Internal.ServiceDump", internalServiceDump),
+	readAt("Operator.Usage", operatorUsage),
+
 	local("Status.Ping", statusPing),
 	local("Status.Leader", statusLeader),
 	local("Status.Peers", statusPeers),
@@ -87,12 +105,24 @@ func read[Q, R any, PQ interface {
 	*R
 	Meta() *structs.QueryMeta
 }](name string, run func(*state.Reader, *Q, *R) error) method {
+	return readAt[Q, R, PQ, PR](name, func(_ *Server, r *state.Reader, q *Q, reply *R) error { return run(r, q, reply) })
+}
+
+// readAt is read for what needs to know the server as well.
+func readAt[Q, R any, PQ interface {
+	*Q
+	request
+	Options() *structs.QueryOptions
+}, PR interface {
+	*R
+	Meta() *structs.QueryMeta
+}](name string, run func(*Server, *state.Reader, *Q, *R) error) method {
 	return newMethod(name, func(ctx context.Context, s *Server, q *Q, reply *R) error {
 		options := PQ(q).Options()
 		return s.route(ctx, call{method: name, request: PQ(q), reply: reply, read: options, here: func(ctx context.Context) error {
 			return s.blocking(ctx, options, PR(reply).Meta(), func(r *state.Reader) error {
 				*reply = *new(R)
-				return run(r, q, reply)
+				return run(s, r, q, reply)
 			})
 		}})
 	})

@@ -194,16 +194,17 @@ func (s *Server) handleEvents() {
 
 func (s *Server) memberEvent(e serf.MemberEvent) {
 	for _, m := range e.Members {
-		server, ok := parseServer(m, s.config.Datacenter)
-		if !ok {
-			continue
+		if server, ok := parseServer(m, s.config.Datacenter); ok {
+			switch e.EventType() {
+			case serf.EventMemberJoin, serf.EventMemberUpdate:
+				s.members.set(server)
+			default:
+				s.members.remove(server)
+				s.pool.Forget(server.addr)
+			}
 		}
-		switch e.EventType() {
-		case serf.EventMemberJoin, serf.EventMemberUpdate:
-			s.members.set(server)
-		default:
-			s.members.remove(server)
-			s.pool.Forget(server.addr)
+		if e.EventType() == serf.EventMemberReap {
+			m.Status = serf.StatusNone // gossip has forgotten it, whatever it was
 		}
 		select {
 		case s.reconcile <- m:
@@ -236,11 +237,15 @@ func (s *Server) LocalMember() serf.Member { return s.serf.LocalMember() }
 func (s *Server) Serf() *serf.Serf { return s.serf }
 
 // ForceLeave makes gossip take a failed member for one that left; with prune it
-// is forgotten at once.
+// is forgotten at once. A node that gossip does not know, but once did, leaves
+// the catalog.
 func (s *Server) ForceLeave(name string, prune bool) error {
 	known := false
 	for _, m := range s.serf.Members() {
 		known = known || m.Name == name
+	}
+	if !known && s.wasMember(name) {
+		return s.Call(s.ctx, "Catalog.Deregister", &structs.DeregisterRequest{Node: name}, &struct{}{})
 	}
 	if !known {
 		return structs.Errorf(structs.NotFound, "agent: No node found with name '%s'", name)

@@ -58,6 +58,7 @@ type Server struct {
 	reassert  chan chan error
 	proofs    proofs
 	leaving   atomic.Bool
+	unknown   unknownNodes
 
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
@@ -133,6 +134,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.handleEvents)
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
+	s.tasks.Go(s.keepOwnNode)
 	s.logger.Info("server is up", "id", s.config.NodeID, "rpc", s.addr)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 // that each of them goes through a snapshot.
 var Tables = []anyTable{
 	KVs, Tombstones, AutopilotConfig, Metadata, CarriedRecords, Indexes,
+	Nodes, Services, Checks,
 }
 
 // Indexes says at which raft index each table last changed.

@@ -114,6 +114,12 @@ func (t *Table[T]) prefix(r *Reader, k Key) iter.Seq[*T] {
 	return watched[T](r, must(r.txn.Get(t.name, primary+"_prefix", k)))
 }
 
+// with yields the rows that have the key k in the index, in the order of their
+// own keys.
+func (i *Index[T]) with(r *Reader, k Key) iter.Seq[*T] {
+	return watched[T](r, must(r.txn.Get(i.table.name, i.name, k)))
+}
+
 // ascending yields the rows in the order of the index. Nothing is watched.
 func (i *Index[T]) ascending(r *Reader) iter.Seq[*T] {
 	return sequence[T](must(r.txn.LowerBound(i.table.name, i.name, Key{})))
