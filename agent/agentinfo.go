@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/serf/serf"
 
 	"praetor/agent/config"
+	"praetor/structs/filter"
 )
 
 // agentMember is a member of the gossip pool as Consul's JSON shows it.
@@ -46,11 +47,11 @@ func agentMembers(c *exchange) error {
 	for _, m := range c.server.Members() {
 		members = append(members, newAgentMember(m))
 	}
-	members, err := filtered(c.query.get("filter"), members)
+	members, err := filter.Rows(c.query.get("filter"), members)
 	if err != nil {
 		return err
 	}
-	return c.reply(members)
+	return c.reply(append([]agentMember{}, members...))
 }
 
 // agentSelf answers with all that this agent knows of itself.

@@ -4,18 +4,19 @@ import (
 	"strings"
 
 	"praetor/structs"
+	"praetor/structs/filter"
 )
 
 func agentChecks(c *exchange) error {
-	all := map[string]*structs.HealthCheck{}
-	for _, row := range c.local.allChecks() {
-		all[row.CheckID] = row
-	}
-	all, err := filtered(c.query.get("filter"), all)
+	all, err := filter.Rows(c.query.get("filter"), c.local.allChecks())
 	if err != nil {
 		return err
 	}
-	return c.reply(all)
+	byID := map[string]*structs.HealthCheck{}
+	for _, row := range all {
+		byID[row.CheckID] = row
+	}
+	return c.reply(byID)
 }
 
 func agentCheckRegister(c *exchange) error {

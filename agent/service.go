@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"praetor/structs"
+	"praetor/structs/filter"
 )
 
 // agentService is a service of this agent as Consul's JSON shows it.
@@ -57,15 +58,19 @@ func (s *agentService) contentHash() string {
 }
 
 func agentServices(c *exchange) error {
-	all := map[string]*agentService{}
+	var all []*agentService
 	for _, row := range c.local.allServices() {
-		all[row.ID] = newAgentService(row, c.local.self.datacenter)
+		all = append(all, newAgentService(row, c.local.self.datacenter))
 	}
-	all, err := filtered(c.query.get("filter"), all)
+	all, err := filter.Rows(c.query.get("filter"), all)
 	if err != nil {
 		return err
 	}
-	return c.reply(all)
+	byID := map[string]*agentService{}
+	for _, s := range all {
+		byID[s.ID] = s
+	}
+	return c.reply(byID)
 }
 
 // agentServiceGet answers with one service; with ?hash it waits until that is
