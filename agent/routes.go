@@ -66,6 +66,12 @@ var routes = []route{
 	{"POST /v1/operator/raft/transfer-leader", raftTransferLeader},
 	{"GET /v1/operator/autopilot/configuration", autopilotGet},
 	{"PUT /v1/operator/autopilot/configuration", autopilotSet},
+	{"GET /v1/operator/autopilot/health", autopilotHealth},
+	{"GET /v1/operator/autopilot/state", autopilotState},
+	{"GET /v1/operator/keyring", keyringList},
+	{"POST /v1/operator/keyring", keyringChange(structs.KeyringInstall)},
+	{"PUT /v1/operator/keyring", keyringChange(structs.KeyringUse)},
+	{"DELETE /v1/operator/keyring", keyringChange(structs.KeyringRemove)},
 
 	{"GET /v1/snapshot", snapshotSave},
 	{"PUT /v1/snapshot", snapshotRestore},
