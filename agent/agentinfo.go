@@ -51,7 +51,7 @@ func agentMembers(c *exchange) error {
 	if err != nil {
 		return err
 	}
-	return c.reply(append([]agentMember{}, members...))
+	return c.reply(notNil(members))
 }
 
 // agentSelf answers with all that this agent knows of itself.

@@ -21,7 +21,7 @@ func agentChecks(c *exchange) error {
 
 func agentCheckRegister(c *exchange) error {
 	var d structs.CheckDefinition
-	if err := c.definition(&d); err != nil {
+	if err := c.decode(maxRegistration, &d); err != nil {
 		return err
 	}
 	if err := d.Validate(); err != nil {
@@ -61,7 +61,7 @@ func agentCheckReport(status string) func(*exchange) error {
 
 func agentCheckUpdate(c *exchange) error {
 	var update struct{ Status, Output string }
-	if err := c.definition(&update); err != nil {
+	if err := c.decode(maxRegistration, &update); err != nil {
 		return err
 	}
 	if !structs.ValidStatus(update.Status) {

@@ -44,7 +44,7 @@ func keyringList(c *exchange) error {
 func keyringChange(op structs.KeyringOp) func(*exchange) error {
 	return func(c *exchange) error {
 		var body struct{ Key string }
-		if err := c.definition(&body); err != nil {
+		if err := c.decode(maxRegistration, &body); err != nil {
 			return err
 		}
 		if c.query.has("local-only") && c.query.get("local-only") != "false" {

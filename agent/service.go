@@ -1,11 +1,9 @@
 package agent
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -116,26 +114,6 @@ func agentServiceGet(c *exchange) error {
 	}
 }
 
-// maxDefinition is far more than a service and its checks need.
-var maxDefinition = limit{512 << 10, "service and check definitions"}
-
-// definition reads the body into v. Unknown fields are errors.
-func (c *exchange) definition(v any) error {
-	text, err := c.body(maxDefinition)
-	if err != nil {
-		return err
-	}
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.DisallowUnknownFields()
-	if err := in.Decode(v); err != nil {
-		return badRequest("Request decode failed: %v", err)
-	}
-	if _, err := in.Token(); err != io.EOF {
-		return badRequest("Request decode failed: something follows the object")
-	}
-	return nil
-}
-
 // localError gives an error of the local registrations the status that Consul's
 // agents answer with.
 func localError(err error) error {
@@ -156,7 +134,7 @@ func (c *exchange) pushed() error {
 
 func agentServiceRegister(c *exchange) error {
 	var d structs.ServiceDefinition
-	if err := c.definition(&d); err != nil {
+	if err := c.decode(maxRegistration, &d); err != nil {
 		return err
 	}
 	if err := d.Validate(); err != nil {

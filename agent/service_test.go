@@ -74,7 +74,6 @@ func TestLocalAnswers(t *testing.T) {
 
 		{"PUT /v1/agent/service/register", 400, "Request decode failed: EOF"},
 		{`PUT /v1/agent/service/register {"Nope":1}`, 400, `Request decode failed: json: unknown field "Nope"`},
-		{`PUT /v1/agent/service/register {"Name":"x"}{}`, 400, "Request decode failed: something follows the object"},
 		{`PUT /v1/agent/service/register {"Name":"x","Check":{"no_pe":1}}`, 400, `Request decode failed: json: unknown field "no_pe"`},
 		{`PUT /v1/agent/service/register {}`, 400, "Missing service name"},
 		{`PUT /v1/agent/service/register {"Name":"x","Address":"0.0.0.0"}`, 400, "Invalid service address"},
@@ -128,7 +127,7 @@ func TestLocalAnswers(t *testing.T) {
 	if got := a.do("GET", "/v1/agent/health/service/id/web1", "", "Accept", "text/plain"); got.body != "passing" || got.header.Get("X-Consul-Reason") != "passing" {
 		t.Errorf("in text: got %q, reason %q", got.body, got.header.Get("X-Consul-Reason"))
 	}
-	if got := a.do("PUT", "/v1/agent/service/register", strings.Repeat(" ", maxDefinition.bytes+1)); got.status != 413 {
+	if got := a.do("PUT", "/v1/agent/service/register", strings.Repeat(" ", maxRegistration.bytes+1)); got.status != 413 {
 		t.Errorf("a definition that is too large: got %d", got.status)
 	}
 }
