@@ -96,6 +96,14 @@ func debugConfig(r *config.Runtime, rpcAddr string, self agentMember) map[string
 	if r.Encrypt != "" {
 		all["Encrypt"] = "hidden"
 	}
+	var services, checks []string // definitions may hold tokens
+	for _, d := range r.Services {
+		services = append(services, d.ID)
+	}
+	for _, d := range r.NodeChecks {
+		checks = append(checks, d.CheckID)
+	}
+	all["Services"], all["NodeChecks"] = services, checks
 	serfAddr := "tcp://" + net.JoinHostPort(self.Addr.String(), strconv.Itoa(int(self.Port)))
 	all["SerfAdvertiseAddrLAN"] = serfAddr
 	all["RPCAdvertiseAddr"] = "tcp://" + rpcAddr

@@ -180,10 +180,14 @@ func (l *local) addService(d *structs.ServiceDefinition, replace, fromFile bool)
 			return structs.Errorf(structs.Invalid, "Invalid check: the id %q is that of a check of %s", c.CheckID, ofWhat(other.row))
 		}
 	}
-	if !fromFile {
-		if err := l.disk.putService(row, d.Token); err != nil {
-			return err
-		}
+	var err error
+	if fromFile { // it is remembered there
+		err = l.disk.removeService(d.ID)
+	} else {
+		err = l.disk.putService(row, d.Token)
+	}
+	if err != nil {
+		return err
 	}
 	s := l.services[id]
 	if s == nil {
@@ -218,6 +222,56 @@ func (l *local) addService(d *structs.ServiceDefinition, replace, fromFile bool)
 		}
 	}
 	return nil
+}
+
+// configure takes in what the configuration says, in place of what it said
+// before. It wins over what was registered over HTTP under the same id. What
+// cannot be had is logged: a reload does not go half way.
+func (l *local) configure(services []*structs.ServiceDefinition, checks []*structs.CheckDefinition) {
+	failed := func(what, id string, err error) {
+		if err != nil {
+			l.logger.Error("cannot take a definition from the configuration", what, id, "error", err)
+		}
+	}
+	wantServices, wantChecks := map[string]bool{}, map[string]bool{}
+	for _, d := range services {
+		wantServices[structs.FoldName(d.ID)] = true
+		failed("service", d.ID, l.addService(d, false, true))
+		for _, c := range d.AllChecks() {
+			wantChecks[structs.FoldName(c.CheckID)] = true
+		}
+	}
+	for _, d := range checks {
+		wantChecks[structs.FoldName(d.CheckID)] = true
+		failed("check", d.CheckID, l.addCheck(d, true))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, s := range l.services {
+		if s.fromFile && !wantServices[id] {
+			_, err := l.dropService(id)
+			failed("service", id, err)
+		}
+	}
+	for id, c := range l.checks {
+		if c.fromFile && !wantChecks[id] {
+			failed("check", id, l.dropCheck(id))
+		}
+	}
+	l.rounds.wake()
+}
+
+// compareFirst keeps the catalog from being told anything before it was asked:
+// what others may change there is not undone by a restart.
+func (l *local) compareFirst() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.services {
+		s.sync = later
+	}
+	for _, c := range l.checks {
+		c.sync = later
+	}
 }
 
 // ofWhat is what a check is about, for a message.
@@ -270,6 +324,8 @@ func (a *Agent) startLocal() error {
 	if err := a.local.load(); err != nil {
 		return err
 	}
+	a.local.configure(a.config.Services, a.config.NodeChecks)
+	a.local.compareFirst()
 	a.tasks.Go(func() { a.local.run(a.ctx) })
 	return nil
 }

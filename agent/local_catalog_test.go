@@ -3,11 +3,15 @@ package agent_test
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 
+	"praetor/agent"
+	"praetor/agent/config"
 	"praetor/structs"
 	"praetor/testutil"
 )
@@ -133,4 +137,83 @@ func TestServiceOfAFollower(t *testing.T) {
 	if err != nil || len(services) != 1 || services[0].Node != "node2" {
 		t.Errorf("got %v, %v", services, err)
 	}
+}
+
+// What the configuration says is registered at start, wins over what came over
+// HTTP, and follows a reload.
+func TestServicesOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	r := settings(t, `service { name = "web" port = 1 check { ttl = "1h" } } check { name = "node" ttl = "1h" status = "passing" }`)
+	next := `service { name = "web" port = 2 check { ttl = "1h" } } services { name = "new" }`
+	base := fmt.Sprintf(`server = true bootstrap = true bind_addr = "127.0.0.1" data_dir = %q `, r.DataDir)
+	load := func(o *agent.Options) {
+		o.Load = func() (*config.Runtime, []string, error) {
+			r, err := tryLoad(base + next)
+			return r, nil, err
+		}
+	}
+	a := start(t, r, load)
+	agent := a.client(t).Agent()
+	has := func(want string) {
+		t.Helper()
+		services, err := agent.Services()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks, err := agent.Checks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for id, s := range services {
+			all = append(all, fmt.Sprintf("%s:%d", id, s.Port))
+		}
+		for id, c := range checks {
+			all = append(all, id+"="+c.Status)
+		}
+		slices.Sort(all)
+		if got := strings.Join(all, " "); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	has("node=passing service:web=critical web:1")
+	if err := agent.ServiceRegister(&api.AgentServiceRegistration{Name: "own", Port: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.PassTTL("service:web", "fine"); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	has("new:0 own:7 service:web=passing web:2")
+	if err := agent.ServiceRegister(&api.AgentServiceRegistration{Name: "web", Port: 3}); err != nil {
+		t.Fatal(err)
+	}
+	has("new:0 own:7 service:web=passing web:3")
+
+	next = `service { name = "web" }  bad`
+	if err := agent.Reload(); err == nil {
+		t.Error("a bad configuration is taken")
+	}
+	has("new:0 own:7 service:web=passing web:3")
+	if err := a.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	a = start(t, r, load)
+	agent = a.client(t).Agent()
+	has("node=passing own:7 service:web=passing web:1")
+	next = ""
+	if err := agent.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	has("own:7")
+	catalog := a.client(t).Catalog()
+	testutil.Eventually(t, 20*time.Second, "the catalog follows", func() error {
+		node, _, err := catalog.Node("node1", nil)
+		if err != nil || node == nil || len(node.Services) != 2 || node.Services["own"] == nil {
+			return fmt.Errorf("got %+v, %v", node, err)
+		}
+		return nil
+	})
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,6 +37,8 @@ func (l *local) putCheck(d *structs.CheckDefinition, fromFile bool) error {
 	row := d.HealthCheck(l.self.node)
 	if before := l.checks[key]; before != nil && before.ttl > 0 {
 		row.Status, row.Output = before.row.Status, before.row.Output
+	} else if state := l.disk.checkState(d.CheckID); state != nil { // from before a restart
+		row.Status, row.Output = state.Status, state.Output
 	}
 	after := time.Duration(d.DeregisterCriticalServiceAfter)
 	if after > 0 && after < structs.MinDeregisterAfter {
@@ -44,10 +47,14 @@ func (l *local) putCheck(d *structs.CheckDefinition, fromFile bool) error {
 	}
 	kept := storedCheck{Check: row, Token: d.Token}
 	kept.ChkType.TTL, kept.ChkType.DeregisterCriticalServiceAfter = d.TTL, structs.Duration(after)
-	if !fromFile {
-		if err := l.disk.putCheck(&kept); err != nil {
-			return err
-		}
+	var err error
+	if fromFile { // it is remembered there
+		err = l.disk.removeCheck(d.CheckID)
+	} else {
+		err = l.disk.putCheck(&kept)
+	}
+	if err != nil {
+		return err
 	}
 	l.startCheck(&kept, fromFile)
 	return nil
@@ -195,7 +202,7 @@ func (l *local) removeCheck(id string) (bool, error) {
 
 func (l *local) dropCheck(key string) error {
 	c := l.checks[key]
-	if err := l.disk.removeCheck(c.row.CheckID); err != nil {
+	if err := errors.Join(l.disk.removeCheck(c.row.CheckID), l.disk.removeCheckState(c.row.CheckID)); err != nil {
 		return err
 	}
 	c.stopTimers()

@@ -109,9 +109,7 @@ func (d localDisk) putCheck(c *storedCheck) error {
 	return d.put(checksDir, c.Check.CheckID, c)
 }
 
-func (d localDisk) removeCheck(id string) error {
-	return errors.Join(d.remove(checksDir, id), d.removeCheckState(id))
-}
+func (d localDisk) removeCheck(id string) error { return d.remove(checksDir, id) }
 
 // putCheckState does not wait for the disk.
 func (d localDisk) putCheckState(s *storedState) error {
@@ -133,6 +131,9 @@ func (d localDisk) removeCheckState(id string) error { return d.remove(statesDir
 
 // checkState reads the state of a check, nil if there is none of worth.
 func (d localDisk) checkState(id string) *storedState {
+	if d == "" {
+		return nil
+	}
 	text, err := os.ReadFile(d.file(statesDir, id))
 	if err != nil {
 		return nil
@@ -198,7 +199,7 @@ func (l *local) load() error {
 		if err := l.settle(servicesDir, file, s.Service.ID, s); err != nil {
 			report(file, err)
 		}
-		l.services[structs.FoldName(d.ID)] = &localService{row: d.NodeService(), token: s.Token, sync: later}
+		l.services[structs.FoldName(d.ID)] = &localService{row: d.NodeService(), token: s.Token}
 	})
 	if err != nil {
 		return err
@@ -223,7 +224,6 @@ func (l *local) load() error {
 			c.Check.Status, c.Check.Output = s.Status, s.Output
 		}
 		l.startCheck(c, false)
-		l.checks[structs.FoldName(c.Check.CheckID)].sync = later
 	})
 }
 

@@ -98,7 +98,7 @@ func (l *local) run(ctx context.Context) {
 		case <-l.rounds.asked:
 			over := l.rounds.begin()
 			if !compared {
-				compared = l.compare(ctx, false) == nil
+				compared = l.compare(ctx, true) == nil
 			}
 			reached := l.tell(ctx)
 			close(over)
@@ -154,8 +154,9 @@ func (l *local) query() structs.NodeSpecificRequest {
 }
 
 // compare finds out what the catalog must be told. With remove, it is also told
-// to forget what we do not know. That is for the rounds of every minute: at
-// other times somebody may have put it there who is about to tell us.
+// to forget what we do not know. That is for the first round, and for those of
+// every minute: at other times somebody may have put it there who is about to
+// tell us.
 func (l *local) compare(ctx context.Context, remove bool) error {
 	var services structs.IndexedNodeServiceList
 	var checks structs.IndexedHealthChecks

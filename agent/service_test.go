@@ -91,7 +91,7 @@ func TestLocalAnswers(t *testing.T) {
 		{`PUT /v1/agent/service/register {"Name":"x","Checks":[{"HTTP":"http://x","Interval":"10s"}]}`, 501, ttlOnly},
 		{`PUT /v1/agent/service/register {"Name":"x","Check":{"args":["true"],"interval":"10s"}}`, 501, ttlOnly},
 		{`PUT /v1/agent/check/register {"Name":"x","AliasService":"web1"}`, 501, ttlOnly},
-		{`PUT /v1/agent/service/register {"Name":"x","Connect":{"SidecarService":{}}}`, 501, "Praetor has no service mesh"},
+		{`PUT /v1/agent/service/register {"Name":"x","connect":{"sidecar_service":{}}}`, 501, "Praetor has no service mesh"},
 		{`PUT /v1/agent/check/register {"TTL":"1s"}`, 400, "Missing check name"},
 		{`PUT /v1/agent/check/register {"Name":"x"}`, 400, "Invalid check: TTL must be > 0 for TTL checks"},
 		{`PUT /v1/agent/check/register {"Name":"x","TTL":"1s","Status":"bad"}`, 400, "Bad check status"},
@@ -102,9 +102,9 @@ func TestLocalAnswers(t *testing.T) {
 		{"PUT /v1/agent/check/deregister/c", 200, ""},
 		{"PUT /v1/agent/check/deregister/c", 404, `Unknown check ID "c". Ensure that the check ID is passed, not the check name.`},
 		{`PUT /v1/agent/service/register {"id":"p","name":"proxy","kind":"connect-proxy","enable_tag_override":true,` +
-			`"tagged_addresses":{"lan":{"address":"1.2.3.4","port":5}},"proxy":{"destination_service_name":"web"}}`, 400, `Request decode failed: json: unknown field "destination_service_name"`},
+			`"tagged_addresses":{"lan":{"address":"1.2.3.4","port":5}},"proxy":{"nope":"web"}}`, 400, `Request decode failed: json: unknown field "nope"`},
 		{`PUT /v1/agent/service/register {"id":"p","name":"proxy","kind":"connect-proxy","enable_tag_override":true,` +
-			`"tagged_addresses":{"lan":{"address":"1.2.3.4","port":5}},"Proxy":{"DestinationServiceName":"web"}}`, 200, ""},
+			`"tagged_addresses":{"lan":{"address":"1.2.3.4","port":5}},"proxy":{"destination_service_name":"web"}}`, 200, ""},
 		{"GET /v1/agent/services?filter=ID+==+p", 200, `{"p":{"Kind":"connect-proxy","ID":"p","Service":"proxy","Tags":[],"Meta":{},"Port":0,"Address":"",` +
 			`"TaggedAddresses":{"lan":{"Address":"1.2.3.4","Port":5}},"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":true,` +
 			`"Proxy":{"DestinationServiceName":"web","Mode":"","MeshGateway":{},"Expose":{}},"Datacenter":"dc1"}}`},

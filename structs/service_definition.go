@@ -1,6 +1,7 @@
 package structs
 
 import (
+	"encoding/json"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -33,8 +34,28 @@ type ServiceDefinition struct {
 // UnmarshalJSON reads a definition. Unknown fields are errors.
 func (d *ServiceDefinition) UnmarshalJSON(text []byte) error {
 	type plain ServiceDefinition
-	return decodeLoosely(text, (*plain)(d), nil)
+	in := struct {
+		*plain
+		Proxy, Connect json.RawMessage // shadow the fields: their names are read loosely too
+	}{plain: (*plain)(d)}
+	if err := decodeLoosely(text, &in, nil); err != nil {
+		return err
+	}
+	if given(in.Proxy) {
+		d.Proxy = new(ServiceProxy)
+		if err := decodeLoosely(in.Proxy, d.Proxy, nil); err != nil {
+			return err
+		}
+	}
+	if given(in.Connect) {
+		d.Connect = new(ServiceConnect)
+		return decodeLoosely(in.Connect, d.Connect, nil)
+	}
+	return nil
 }
+
+// given reports whether a member of an object is there and not null.
+func given(text json.RawMessage) bool { return len(text) > 0 && string(text) != "null" }
 
 // NodeService is the instance that the definition describes.
 func (d *ServiceDefinition) NodeService() *NodeService {

@@ -236,17 +236,17 @@ func table(r *Runtime) []line {
 		deprecated("enable_acl_replication", "acl.enable_token_replication"),
 
 		// Local services and checks.
-		ignored("check", noChecks),
+		alias("service", "services"),
+		services("services", &r.Services).live(),
+		alias("check", "checks"),
+		checks("checks", &r.NodeChecks).live(),
 		number("check_output_max_size", &r.Checks.OutputMaxSize, 1, 1<<20).live(),
 		duration("check_update_interval", &r.Checks.UpdateInterval, zero).live(),
-		ignored("checks", noChecks),
 		toggle("discard_check_output", &r.Checks.DiscardOutput).live(),
 		ignored("enable_agent_tls_for_checks", noChecks),
 		ignored("enable_central_service_config", noMesh),
 		ignored("enable_local_script_checks", noChecks),
 		ignored("enable_script_checks", noChecks),
-		ignored("service", noChecks),
-		ignored("services", noChecks),
 		ignored("watches", noWatches),
 
 		// DNS.

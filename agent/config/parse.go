@@ -163,7 +163,11 @@ func fromAST(node ast.Node) (any, error) {
 			for _, k := range slices.Backward(item.Keys[1:]) {
 				v = map[string]any{k.Token.Value().(string): v}
 			}
-			merge(block, item.Keys[0].Token.Value().(string), v)
+			key := item.Keys[0].Token.Value().(string)
+			if _, isBlock := v.(map[string]any); isBlock && slices.Contains(definitionKeys, key) {
+				v = []any{v}
+			}
+			merge(block, key, v)
 		}
 		return block, nil
 	}

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"praetor/structs"
+)
 
 // Runtime is the merged and checked configuration of one server. Addresses are IPs (or "unix:///path") with templates
 // expanded, names have their one canonical spelling, and a port of -1 means that nobody listens.
@@ -49,6 +53,8 @@ type Runtime struct {
 	DefaultQueryTime time.Duration // wait of a blocking query that names none
 	MaxQueryTime     time.Duration
 
+	Services   []*structs.ServiceDefinition // what runs on this node, and how it is checked
+	NodeChecks []*structs.CheckDefinition   // checks of the node, or of services
 	Checks     Checks
 	Limits     Limits
 	HTTPConfig HTTPConfig
