@@ -94,6 +94,8 @@ func decode(data []byte, format string) (tree map[string]any, err error) {
 	switch {
 	case format != "hcl" && format != "json":
 		return nil, fmt.Errorf("unknown format %q: use hcl or json", format)
+	case len(bytes.TrimSpace(data)) == 0: // as good as no file, in both
+		return map[string]any{}, nil
 	case format == "json" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
 		return decodeJSON(data)
 	}
