@@ -60,6 +60,7 @@ type Agent struct {
 	webTLS  *certificates
 	http    *httpServer
 	events  eventRing
+	local   *local
 
 	live      atomic.Pointer[config.Runtime] // config with what was reloaded since
 	reloading sync.Mutex
@@ -131,6 +132,9 @@ func (a *Agent) start() error {
 		return err
 	}
 	if a.server, err = rpcserver.New(server); err != nil {
+		return err
+	}
+	if err := a.startLocal(); err != nil {
 		return err
 	}
 	a.http.serve(a.handler())
@@ -235,6 +239,7 @@ func (a *Agent) teardown() error {
 	a.cancel()
 	a.http.stopAccepting()
 	a.tasks.Wait()
+	a.local.close()
 	if a.server != nil {
 		errs = append(errs, a.stopServer())
 	}

@@ -60,7 +60,7 @@ func agentSelf(c *exchange) error {
 	coordinate, _ := c.server.Serf().GetCoordinate() // nil where they are disabled
 	member := newAgentMember(c.server.LocalMember())
 	stats := c.server.Stats()
-	stats["agent"] = map[string]string{"check_monitors": "0", "check_ttls": "0", "checks": "0", "services": "0"}
+	stats["agent"] = c.local.stats()
 	stats["build"] = map[string]string{"version": server.Build, "revision": Revision, "prerelease": "", "version_metadata": ""}
 	stats["runtime"] = map[string]string{
 		"os": runtime.GOOS, "arch": runtime.GOARCH, "version": runtime.Version(),
@@ -93,6 +93,14 @@ func debugConfig(r *config.Runtime, rpcAddr string, self agentMember) map[string
 	if r.Encrypt != "" {
 		all["Encrypt"] = "hidden"
 	}
+	var services, checks []string // definitions may hold tokens
+	for _, d := range r.Services {
+		services = append(services, d.ID)
+	}
+	for _, d := range r.NodeChecks {
+		checks = append(checks, d.CheckID)
+	}
+	all["Services"], all["NodeChecks"] = services, checks
 	serfAddr := "tcp://" + net.JoinHostPort(self.Addr.String(), strconv.Itoa(int(self.Port)))
 	all["SerfAdvertiseAddrLAN"] = serfAddr
 	all["RPCAdvertiseAddr"] = "tcp://" + rpcAddr

@@ -168,12 +168,15 @@ func (c *exchange) sendJSONAs(status int, text []byte) error {
 }
 
 // reply answers with a value as JSON.
-func (c *exchange) reply(v any) error {
+func (c *exchange) reply(v any) error { return c.replyAs(http.StatusOK, v) }
+
+// replyAs is reply where the status says something as well.
+func (c *exchange) replyAs(status int, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return c.sendJSON(text)
+	return c.sendJSONAs(status, text)
 }
 
 // done answers that something was done, in Consul's way: with nothing.

@@ -70,6 +70,14 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 	a.server, a.metrics = server, m
 	a.left, a.stopped = make(chan struct{}), make(chan struct{})
 	a.ctx, a.cancel = context.WithCancel(context.Background())
+	if err := a.startLocal(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		a.cancel()
+		a.tasks.Wait()
+		a.local.close()
+	})
 	return &testAPI{t: t, agent: a, handler: a.handler()}
 }
 
@@ -77,6 +85,7 @@ func testSettings() *config.Runtime {
 	return &config.Runtime{
 		Datacenter: "dc1", NodeName: "node-a", BindAddr: "127.0.0.1", Encrypt: "secret",
 		Limits:    config.Limits{KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128, WatchHistorySize: 32 << 20},
+		Checks:    config.Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
 		Telemetry: config.Telemetry{MetricsPrefix: "consul", FilterDefault: true},
 	}
 }

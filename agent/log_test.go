@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"praetor/agent/config"
+	"praetor/structs"
 )
 
 func TestLogLines(t *testing.T) {
@@ -147,11 +148,13 @@ func TestTakeOverIsWhatTheTableSays(t *testing.T) {
 		Raft: config.Raft{SnapshotThreshold: 1, SnapshotInterval: 2, TrailingLogs: 3, HeartbeatTimeout: 4, NoFreelistSync: true},
 		Limits: config.Limits{HTTPMaxConnsPerClient: 1, HTTPSHandshakeTimeout: 2, RPCMaxConnsPerClient: 3,
 			RPCHandshakeTimeout: 4, RPCClientTimeout: 5, KVMaxValueSize: 6, TxnMaxReqLen: 7, TxnMaxOps: 8, WatchHistorySize: 9},
+		Services: []*structs.ServiceDefinition{{Name: "a"}}, NodeChecks: []*structs.CheckDefinition{{Name: "b"}},
+		Checks:     config.Checks{OutputMaxSize: 1, UpdateInterval: 2, DiscardOutput: true},
 		HTTPConfig: config.HTTPConfig{ResponseHeaders: map[string]string{"a": "b"}, MaxHeaderBytes: 9},
 		Telemetry:  config.Telemetry{PrefixFilter: []string{"+a"}, FilterDefault: true, MetricsPrefix: "p"},
 	}
 	live, refused := config.Reloadable(before, after)
-	if len(live) < 15 || len(refused) == 0 {
+	if len(live) < 21 || len(refused) == 0 {
 		t.Fatalf("got live %q, refused %q", live, refused)
 	}
 	merged := takeOver(before, after)

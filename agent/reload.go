@@ -58,6 +58,7 @@ func (a *Agent) reload() error {
 	a.metrics.reload(merged.Telemetry)
 	a.logger.SetLevel(hclog.LevelFromString(merged.Logging.Level))
 	a.live.Store(merged)
+	a.local.configure(merged.Services, merged.NodeChecks)
 	for _, key := range refused {
 		a.logger.Warn("a changed setting waits for a restart", "key", key)
 	}
@@ -74,6 +75,7 @@ func takeOver(settings, next *config.Runtime) *config.Runtime {
 	r.Raft.SnapshotInterval = next.Raft.SnapshotInterval
 	r.Raft.TrailingLogs = next.Raft.TrailingLogs
 	r.Limits = next.Limits
+	r.Services, r.NodeChecks, r.Checks = next.Services, next.NodeChecks, next.Checks
 	r.HTTPConfig.ResponseHeaders = next.HTTPConfig.ResponseHeaders
 	r.Telemetry.PrefixFilter = next.Telemetry.PrefixFilter
 	r.Telemetry.FilterDefault = next.Telemetry.FilterDefault

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	gometrics "github.com/hashicorp/go-metrics/compat"
+
+	"praetor/structs"
 )
 
 // route is one row of the table of contents of the HTTP API: a method, "*" for
@@ -73,6 +75,22 @@ var routes = []route{
 	{"PUT /v1/agent/leave", agentLeave},
 	{"PUT /v1/agent/force-leave/", agentForceLeave},
 	{"PUT /v1/agent/reload", agentReload},
+	{"PUT /v1/agent/maintenance", agentMaintenance},
+
+	{"GET /v1/agent/services", agentServices},
+	{"PUT /v1/agent/service/register", agentServiceRegister},
+	{"PUT /v1/agent/service/deregister/", agentServiceDeregister},
+	{"PUT /v1/agent/service/maintenance/", agentServiceMaintenance},
+	{"GET /v1/agent/service/", agentServiceGet},
+	{"GET /v1/agent/health/service/id/", agentServiceHealth},
+	{"GET /v1/agent/health/service/name/", agentServiceHealthByName},
+	{"GET /v1/agent/checks", agentChecks},
+	{"PUT /v1/agent/check/register", agentCheckRegister},
+	{"PUT /v1/agent/check/deregister/", agentCheckDeregister},
+	{"PUT /v1/agent/check/pass/", agentCheckReport(structs.HealthPassing)},
+	{"PUT /v1/agent/check/warn/", agentCheckReport(structs.HealthWarning)},
+	{"PUT /v1/agent/check/fail/", agentCheckReport(structs.HealthCritical)},
+	{"PUT /v1/agent/check/update/", agentCheckUpdate},
 
 	{"GET /v1/operator/raft/configuration", raftConfiguration},
 	{"DELETE /v1/operator/raft/peer", raftRemovePeer},
@@ -85,6 +103,12 @@ var routes = []route{
 	{"POST /v1/operator/raft/transfer-leader", raftTransferLeader},
 	{"GET /v1/operator/autopilot/configuration", autopilotGet},
 	{"PUT /v1/operator/autopilot/configuration", autopilotSet},
+	{"GET /v1/operator/autopilot/health", autopilotHealth},
+	{"GET /v1/operator/autopilot/state", autopilotState},
+	{"GET /v1/operator/keyring", keyringList},
+	{"POST /v1/operator/keyring", keyringChange(structs.KeyringInstall)},
+	{"PUT /v1/operator/keyring", keyringChange(structs.KeyringUse)},
+	{"DELETE /v1/operator/keyring", keyringChange(structs.KeyringRemove)},
 
 	{"GET /v1/snapshot", snapshotSave},
 	{"PUT /v1/snapshot", snapshotRestore},

@@ -16,7 +16,7 @@ What the operator of a cluster needs beyond the daily work.`,
 	autopilotHelp = help{`
 Autopilot gives new servers a vote when they have been healthy for a while, and removes dead ones when they are
 replaced.`,
-		[]string{`operator autopilot get-config`, `operator autopilot set-config -cleanup-dead-servers=false`},
+		[]string{`operator autopilot state`, `operator autopilot get-config`, `operator autopilot set-config -cleanup-dead-servers=false`},
 	}
 )
 

@@ -63,6 +63,19 @@ var canned = map[string]string{
 	"GET /v1/operator/autopilot/configuration": `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,
 		"MinQuorum":0,"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","ModifyIndex":4}`,
 	"PUT /v1/operator/autopilot/configuration": `true`,
+	"GET /v1/operator/autopilot/state": `{"Healthy":false,"FailureTolerance":0,"OptimisticFailureTolerance":0,"Leader":"1111","Voters":["2222","1111"],
+		"ReadReplicas":["3333"],"Servers":{
+		"1111":{"ID":"1111","Name":"one","Address":"10.0.0.1:8300","NodeStatus":"alive","Version":"0.1.0","LastContact":"0s","LastTerm":3,"LastIndex":72,
+			"Healthy":true,"StableSince":"2026-01-02T03:04:05Z","ReadReplica":false,"Status":"leader","Meta":{"role":"consul"},"NodeType":"voter"},
+		"2222":{"ID":"2222","Name":"two","Address":"10.0.0.2:8300","NodeStatus":"failed","Version":"0.1.0","LastContact":"1m0s","LastTerm":2,"LastIndex":70,
+			"Healthy":false,"StableSince":"2026-01-02T03:04:05Z","ReadReplica":false,"Status":"voter","Meta":{"role":"consul"},"NodeType":"voter"}}}`,
+	"GET /v1/operator/keyring": `[{"WAN":true,"Datacenter":"dc1","Segment":"","Keys":{"old=":2,"new=":1},"PrimaryKeys":{"old=":2},"NumNodes":2},
+		{"WAN":false,"Datacenter":"dc1","Segment":"","Keys":{"old=":2,"new=":1},"PrimaryKeys":{"old=":2},"NumNodes":2}]`,
+	"POST /v1/operator/keyring": ``, "PUT /v1/operator/keyring": ``, "DELETE /v1/operator/keyring": ``,
+	"GET /v1/agent/checks": `{"_service_maintenance:web1":{"Node":"one","CheckID":"_service_maintenance:web1","ServiceID":"web1","Notes":"a new disk","Status":"critical"},
+		"_node_maintenance":{"Node":"one","CheckID":"_node_maintenance","Notes":"moving","Status":"critical"},
+		"web":{"Node":"one","CheckID":"web","ServiceID":"web1","Status":"passing"}}`,
+	"PUT /v1/agent/maintenance": ``, "PUT /v1/agent/service/maintenance/web1": ``,
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -26,8 +26,8 @@ func raftID(id string) raft.ServerID { return raft.ServerID(id) }
 func (s *Server) newAutopilot() *autopilot.Autopilot {
 	return autopilot.New(s.raft, autopilotDelegate{s},
 		autopilot.WithLogger(s.config.Logger.Named("autopilot")),
-		autopilot.WithReconcileInterval(10*time.Second),
-		autopilot.WithUpdateInterval(2*time.Second),
+		autopilot.WithReconcileInterval(time.Second), // looks at memory only; a new voter need not wait for longer
+		autopilot.WithUpdateInterval(time.Second),
 		autopilot.WithPromoter(&promoter{s: s}))
 }
 

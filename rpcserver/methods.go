@@ -61,8 +61,11 @@ var methods = []method{
 	local("Status.Peers", statusPeers),
 	local("Status.RaftStats", statusRaftStats),
 
+	local("Internal.KeyringOperation", keyringOperation),
 	read("Operator.AutopilotGetConfiguration", autopilotGet),
 	write[bool]("Operator.AutopilotSetConfiguration", autopilotSet),
+	leader("Operator.AutopilotState", autopilotState),
+	leader("Operator.ServerHealth", serverHealth),
 	leader("Operator.RaftGetConfiguration", raftConfiguration),
 	leader("Operator.RaftAddPeer", raftAddPeer),
 	leader("Operator.RaftRemovePeerByID", raftRemovePeer),

@@ -51,6 +51,7 @@ func defaults() *Runtime {
 		MaxQueryTime:     600 * time.Second,
 		SessionTTLMin:    10 * time.Second,
 
+		Checks: Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
 		Limits: Limits{
 			HTTPMaxConnsPerClient: 200,
 			HTTPSHandshakeTimeout: 5 * time.Second,

@@ -85,8 +85,9 @@ func (k *keys) apply(s setting) error {
 	}
 	asked := cmp.Or(s.flag, l.name)
 	if l.status == renamed {
+		quiet := l.quiet
 		l, _ = k.find(l.use)
-		if l.status == provided {
+		if l.status == provided && !quiet {
 			k.warn("%s is deprecated: use %s", asked, l.nameFor(s))
 		}
 	}

@@ -10,7 +10,8 @@ import (
 const (
 	noACL        = "Praetor has no access control yet"
 	noAutoTLS    = "certificates come from files"
-	noChecks     = "Praetor has no local services, checks and watches yet"
+	noChecks     = "Praetor runs TTL checks only so far"
+	noWatches    = "Praetor has no watches in its configuration yet"
 	noDNS        = "Praetor has no DNS interface yet"
 	noEnterprise = "it belongs to Consul Enterprise"
 	noGRPC       = "Praetor has no gRPC interface"
@@ -240,18 +241,18 @@ func table(r *Runtime) []line {
 		deprecated("enable_acl_replication", "acl.enable_token_replication"),
 
 		// Local services and checks.
-		ignored("check", noChecks),
-		ignored("check_output_max_size", noChecks),
-		ignored("check_update_interval", noChecks),
-		ignored("checks", noChecks),
-		ignored("discard_check_output", noChecks),
+		alias("service", "services"),
+		services("services", &r.Services).live(),
+		alias("check", "checks"),
+		checks("checks", &r.NodeChecks).live(),
+		number("check_output_max_size", &r.Checks.OutputMaxSize, 1, 1<<20).live(),
+		duration("check_update_interval", &r.Checks.UpdateInterval, zero).live(),
+		toggle("discard_check_output", &r.Checks.DiscardOutput).live(),
 		ignored("enable_agent_tls_for_checks", noChecks),
 		ignored("enable_central_service_config", noMesh),
 		ignored("enable_local_script_checks", noChecks),
 		ignored("enable_script_checks", noChecks),
-		ignored("service", noChecks),
-		ignored("services", noChecks),
-		ignored("watches", noChecks),
+		ignored("watches", noWatches),
 
 		// DNS.
 		ignored("alt_domain", noDNS),

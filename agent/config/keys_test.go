@@ -48,7 +48,7 @@ const consulKeys = `
 	http_config.use_cache true | http_config.max_header_bytes 0 | disable_http_unprintable_char_filter true
 
 	domain "consul." | alt_domain "a" | recursors ["a"] | recursor "a" | dns_config {"allow_stale":true,"soa":{"refresh":3600},"service_ttl":{"*":"1s"}}
-	check {"a":1} | checks [{"a":1},{"a":2}] | service {"name":"a"} | services [{"name":"a"}] | enable_script_checks true
+	check {"name":"a","ttl":"1s"} | checks [{"name":"a","ttl":"1s"},{"name":"b","ttl":"1s"}] | service {"name":"a"} | services [{"name":"a"}] | enable_script_checks true
 	enable_local_script_checks true | check_update_interval "5m" | check_output_max_size 4096 | discard_check_output true
 	enable_agent_tls_for_checks true | watches [{"type":"key"}]
 

@@ -23,6 +23,7 @@ type line struct {
 	status status
 	why    string // reason, for the sentence about it
 	use    string // the key to use in its place
+	quiet  bool   // both names are as good
 	same   any    // the value that changes nothing here
 }
 
@@ -159,6 +160,9 @@ func pairs(name string, to *map[string]string) line {
 
 // deprecated is an old name of another key.
 func deprecated(name, use string) line { return line{name: name, status: renamed, use: use} }
+
+// alias is another name of a key.
+func alias(name, use string) line { return line{name: name, status: renamed, use: use, quiet: true} }
 
 // ignored is a key that has no effect, whatever it holds; a name may end in * to stand for all that start alike.
 func ignored(name, why string, subs ...string) line {

@@ -94,6 +94,8 @@ func decode(data []byte, format string) (tree map[string]any, err error) {
 	switch {
 	case format != "hcl" && format != "json":
 		return nil, fmt.Errorf("unknown format %q: use hcl or json", format)
+	case len(bytes.TrimSpace(data)) == 0: // as good as no file, in both
+		return map[string]any{}, nil
 	case format == "json" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
 		return decodeJSON(data)
 	}
@@ -163,7 +165,11 @@ func fromAST(node ast.Node) (any, error) {
 			for _, k := range slices.Backward(item.Keys[1:]) {
 				v = map[string]any{k.Token.Value().(string): v}
 			}
-			merge(block, item.Keys[0].Token.Value().(string), v)
+			key := item.Keys[0].Token.Value().(string)
+			if _, isBlock := v.(map[string]any); isBlock && slices.Contains(definitionKeys, key) {
+				v = []any{v}
+			}
+			merge(block, key, v)
 		}
 		return block, nil
 	}

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"praetor/structs"
+)
 
 // Runtime is the merged and checked configuration of one server. Addresses are IPs (or "unix:///path") with templates
 // expanded, names have their one canonical spelling, and a port of -1 means that nobody listens.
@@ -51,6 +55,9 @@ type Runtime struct {
 	MaxQueryTime     time.Duration
 	SessionTTLMin    time.Duration // of sessions that do not ask for exact expiry
 
+	Services   []*structs.ServiceDefinition // what runs on this node, and how it is checked
+	NodeChecks []*structs.CheckDefinition   // checks of the node, or of services
+	Checks     Checks
 	Limits     Limits
 	HTTPConfig HTTPConfig
 	// DisableHTTPUnprintableCharFilter lets URL paths with unprintable characters through.
@@ -109,6 +116,14 @@ type Autopilot struct {
 	MaxTrailingLogs         int
 	MinQuorum               int
 	ServerStabilizationTime time.Duration
+}
+
+// Checks is how the agent keeps the checks that are registered with it. Of an output OutputMaxSize bytes are kept; the
+// catalog hears of one that changes without the status at most every UpdateInterval (0: at once).
+type Checks struct {
+	OutputMaxSize  int
+	UpdateInterval time.Duration
+	DiscardOutput  bool
 }
 
 // Limits bound what callers may ask for. A connection limit or timeout of 0 means none; sizes are bytes.

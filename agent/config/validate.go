@@ -25,6 +25,7 @@ func (c *checker) validate() {
 	c.validatePorts()
 	c.validateJoin()
 	c.validateHTTP()
+	c.validateDefinitions()
 	c.validateTelemetry()
 	c.validateTLS("tls.internal_rpc", &c.r.TLS.InternalRPC)
 	c.validateTLS("tls.https", &c.r.TLS.HTTPS)
