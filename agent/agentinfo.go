@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/serf/serf"
 
 	"praetor/agent/config"
-	"praetor/structs"
+	"praetor/structs/filter"
 )
 
 // agentMember is a member of the gossip pool as Consul's JSON shows it.
@@ -42,14 +42,16 @@ func agentMembers(c *exchange) error {
 		return errNoWAN
 	case segment != "" && segment != "_all":
 		return &statusError{http.StatusInternalServerError, "Network segments are not supported in this version of Consul"}
-	case c.query.get("filter") != "":
-		return structs.Errorf(structs.Unsupported, "Praetor has no filter expressions yet: leave out ?filter")
 	}
 	members := []agentMember{}
 	for _, m := range c.server.Members() {
 		members = append(members, newAgentMember(m))
 	}
-	return c.reply(members)
+	members, err := filter.Rows(c.query.get("filter"), members)
+	if err != nil {
+		return err
+	}
+	return c.reply(notNil(members))
 }
 
 // agentSelf answers with all that this agent knows of itself.

@@ -112,11 +112,11 @@ func (c *exchange) readParameters() (err error) {
 // readOptions reads what a request says about how it is to be read.
 func (c *exchange) readOptions(q *structs.QueryOptions) error {
 	if lines := c.r.Header["Cache-Control"]; lines != nil {
-		if err := checkCacheControl(lines); err != nil {
+		if err := readCacheControl(q, lines); err != nil {
 			return err
 		}
 	}
-	leader, cached := false, false
+	leader := false
 	for i := range c.query {
 		value := c.query[i].value
 		var err error
@@ -128,7 +128,7 @@ func (c *exchange) readOptions(q *structs.QueryOptions) error {
 		case "leader":
 			leader = true
 		case "cached":
-			cached = true
+			q.UseCache = true
 		case "index":
 			if value == "" {
 				continue
@@ -158,7 +158,7 @@ func (c *exchange) readOptions(q *structs.QueryOptions) error {
 	if q.AllowStale && q.RequireConsistent {
 		return badRequest("Cannot specify ?stale with ?consistent, conflicting semantics.")
 	}
-	if cached && q.RequireConsistent {
+	if q.UseCache && q.RequireConsistent {
 		return badRequest("Cannot specify ?cached with ?consistent, conflicting semantics.")
 	}
 	if leader {
@@ -167,17 +167,28 @@ func (c *exchange) readOptions(q *structs.QueryOptions) error {
 	return nil
 }
 
-// checkCacheControl refuses what cannot be read. We cache nothing, so what can
-// be read makes no difference.
-func checkCacheControl(lines []string) error {
+// readCacheControl reads how old an answer may be. It counts where ?cached has
+// a meaning.
+func readCacheControl(q *structs.QueryOptions, lines []string) error {
 	for _, line := range lines {
 		for directive := range strings.SplitSeq(strings.ToLower(line), ",") {
 			name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+			if name == "must-revalidate" {
+				q.MustRevalidate = true
+			}
 			if name != "max-age" && name != "stale-if-error" {
 				continue
 			}
-			if _, err := strconv.ParseUint(value, 10, 31); err != nil {
+			seconds, err := strconv.ParseUint(value, 10, 31)
+			switch {
+			case err != nil:
 				return badRequest("Invalid Cache-Control header.")
+			case name == "stale-if-error":
+				q.StaleIfError = time.Duration(seconds) * time.Second
+			case seconds == 0:
+				q.MustRevalidate = true
+			default:
+				q.MaxAge = time.Duration(seconds) * time.Second
 			}
 		}
 	}

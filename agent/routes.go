@@ -29,6 +29,20 @@ var routes = []route{
 	{"GET /v1/session/node/", sessionNode},
 	{"GET /v1/session/list", sessionList},
 
+	{"PUT /v1/catalog/register", catalogRegister},
+	{"PUT /v1/catalog/deregister", catalogDeregister},
+	{"GET /v1/catalog/datacenters", catalogDatacenters},
+	{"GET /v1/catalog/nodes", catalogNodes},
+	{"GET /v1/catalog/services", catalogServices},
+	{"GET /v1/catalog/service/", catalogService},
+	{"GET /v1/catalog/node/", catalogNode},
+	{"GET /v1/catalog/node-services/", catalogNodeServices},
+	{"GET /v1/health/node/", healthNode},
+	{"GET /v1/health/checks/", healthChecks},
+	{"GET /v1/health/service/", healthService},
+	{"GET /v1/health/state/", healthState},
+	{"GET /v1/operator/usage", operatorUsage},
+
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},
 

@@ -17,13 +17,19 @@ import (
 const serversService = "consul"
 
 const (
-	serfHealthName   = "Serf Health Status"
-	outputAlive      = "Agent alive and reachable"
-	outputFailed     = "Agent not live or unreachable"
-	outputUnknown    = "Agent not known to gossip"
-	metaVersion      = "consul-version"
-	metaSegment      = "consul-network-segment"
-	ownNodeWriteWait = 10 * time.Second // least time between two writes about our own node
+	serfHealthName = "Serf Health Status"
+	outputAlive    = "Agent alive and reachable"
+	outputFailed   = "Agent not live or unreachable"
+	outputUnknown  = "Agent not known to gossip"
+	metaVersion    = "consul-version"
+	metaSegment    = "consul-network-segment"
+)
+
+// Where somebody else keeps writing to our own node, we do so less and less
+// often: from once in minOwnWrite to once in maxOwnWrite.
+const (
+	minOwnWrite = time.Second
+	maxOwnWrite = time.Minute
 )
 
 // reconcileNode brings a member's node up to date. It writes only what differs.
@@ -162,6 +168,7 @@ func (s *Server) deregisterNode(name, reason string) error {
 func (s *Server) keepOwnNode() {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
+	pause, written := minOwnWrite, time.Time{}
 	for {
 		select {
 		case <-wait.C:
@@ -185,7 +192,11 @@ func (s *Server) keepOwnNode() {
 		if err := s.Call(s.ctx, "Catalog.Register", c, &struct{}{}); err != nil && s.ctx.Err() == nil {
 			s.logger.Warn("cannot bring our own node in the catalog up to date, will try again", "error", err)
 		}
-		wait.Reset(ownNodeWriteWait)
+		if pause = min(2*pause, maxOwnWrite); time.Since(written) > 2*maxOwnWrite {
+			pause = minOwnWrite
+		}
+		written = time.Now()
+		wait.Reset(pause)
 	}
 }
 

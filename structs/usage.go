@@ -9,7 +9,7 @@ type UsageRequest struct {
 // ServiceUsage counts what is in the catalog of a datacenter.
 type ServiceUsage struct {
 	Nodes                    int
-	Services                 int            // names
+	Services                 int // names
 	ServiceInstances         int
 	ConnectServiceInstances  map[string]int // of the mesh, by kind
 	BillableServiceInstances int            // of no special kind, without the servers' own
