@@ -170,10 +170,17 @@ type router struct {
 	exact    map[string]*endpoint
 	prefixes []*endpoint
 	kvApply  *series
+	txnApply *series
+	txnRead  *series
 }
 
 func newRouter(m *metrics) *router {
-	rt := &router{exact: map[string]*endpoint{}, kvApply: m.series(sample, []string{"kvs", "apply"}, nil)}
+	rt := &router{
+		exact:    map[string]*endpoint{},
+		kvApply:  m.series(sample, []string{"kvs", "apply"}, nil),
+		txnApply: m.series(sample, []string{"txn", "apply"}, nil),
+		txnRead:  m.series(sample, []string{"txn", "read"}, nil),
+	}
 	for _, r := range routes {
 		method, path, _ := strings.Cut(r.pattern, " ")
 		e := rt.exact[path]

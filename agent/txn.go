@@ -22,18 +22,30 @@ type txnJSON struct {
 	Intention *json.RawMessage
 }
 
+// tenancy is Consul Enterprise's: only the defaults are there.
+type tenancy struct{ Namespace, Partition string }
+
+func (t *tenancy) check() error {
+	if t.Namespace != "" && t.Namespace != "default" {
+		return badRequest(textNamespaces, "field", "Namespace")
+	}
+	if t.Partition != "" && t.Partition != "default" {
+		return badRequest(textPartitions, "field", "Partition")
+	}
+	return nil
+}
+
 // txnKVJSON is an operation on a key. Index is the ModifyIndex that the verb
 // compares with; for check-fence, the LockIndex.
 type txnKVJSON struct {
-	Verb      structs.KVOp
-	Key       string
-	Value     []byte
-	Flags     uint64
-	Index     uint64
-	Session   string
-	TTL       structs.Duration
-	Namespace string
-	Partition string
+	Verb    structs.KVOp
+	Key     string
+	Value   []byte
+	Flags   uint64
+	Index   uint64
+	Session string
+	TTL     structs.Duration
+	tenancy
 }
 
 func (o *txnKVJSON) op() *structs.TxnKVOp {
@@ -55,7 +67,8 @@ type txnServiceJSON struct {
 	Node    string
 	Service struct {
 		structs.NodeService
-		ContentHash, Datacenter, Namespace, Partition string
+		ContentHash, Datacenter string
+		tenancy
 	}
 }
 
@@ -64,7 +77,7 @@ type txnCheckJSON struct {
 	Verb  structs.TxnVerb
 	Check struct {
 		structs.HealthCheck
-		Namespace, Partition string
+		tenancy
 	}
 }
 
@@ -84,16 +97,18 @@ func (id *sessionID) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-func (o *txnJSON) op() (op structs.TxnOp) {
+func (o *txnJSON) op() (op structs.TxnOp, err error) {
 	if o.KV != nil {
-		op.KV = o.KV.op()
+		op.KV, err = o.KV.op(), o.KV.check()
 	}
 	op.Node = o.Node
 	if o.Service != nil {
 		op.Service = &structs.TxnServiceOp{Verb: o.Service.Verb, Node: o.Service.Node, Service: o.Service.Service.NodeService}
+		err = errors.Join(err, o.Service.Service.check())
 	}
 	if o.Check != nil {
 		op.Check = &structs.TxnCheckOp{Verb: o.Check.Verb, Check: o.Check.Check.HealthCheck}
+		err = errors.Join(err, o.Check.Check.check())
 	}
 	if o.Session != nil {
 		op.Session = &structs.TxnSessionOp{Verb: o.Session.Verb, Session: structs.Session{ID: string(o.Session.Session)}}
@@ -101,7 +116,7 @@ func (o *txnJSON) op() (op structs.TxnOp) {
 	if o.Intention != nil {
 		op.Intention = &structs.TxnIntentionOp{}
 	}
-	return op
+	return op, err
 }
 
 // readTxn reads the operations of a transaction.
@@ -117,7 +132,11 @@ func readTxn(text []byte) ([]structs.TxnOp, error) {
 	}
 	ops := make([]structs.TxnOp, 0, len(given))
 	for i := range given {
-		ops = append(ops, given[i].op())
+		op, err := given[i].op()
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op)
 	}
 	return ops, nil
 }
@@ -133,7 +152,7 @@ func txn(c *exchange) error {
 	if err != nil {
 		return err
 	}
-	writes := false
+	start, writes := time.Now(), false
 	for i := range ops {
 		writes = writes || ops[i].Writes()
 	}
@@ -143,6 +162,7 @@ func txn(c *exchange) error {
 		if err := c.call("Txn.Apply", &request, &reply); err != nil {
 			return err
 		}
+		c.router.txnApply.since(start)
 		return c.replyTxn(&reply, &reply)
 	}
 	q := structs.TxnReadRequest{Datacenter: c.query.datacenter(), Ops: ops}
@@ -153,6 +173,7 @@ func txn(c *exchange) error {
 	if err := c.read("Txn.Read", &q.QueryOptions, &q, &reply, &reply.QueryMeta); err != nil {
 		return err
 	}
+	c.router.txnRead.since(start)
 	c.setContact(&reply.QueryMeta)
 	return c.replyTxn(&reply.TxnResponse, &reply)
 }
