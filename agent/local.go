@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"praetor/rpcserver"
 	"praetor/structs"
 )
 
@@ -180,7 +181,10 @@ func (l *local) addService(d *structs.ServiceDefinition, replace, fromFile bool)
 			return structs.Errorf(structs.Invalid, "Invalid check: the id %q is that of a check of %s", c.CheckID, ofWhat(other.row))
 		}
 	}
-	var err error
+	err := l.acceptable(row, checks)
+	if err != nil {
+		return err
+	}
 	if fromFile { // it is remembered there
 		err = l.disk.removeService(d.ID)
 	} else {
@@ -272,6 +276,16 @@ func (l *local) compareFirst() {
 	for _, c := range l.checks {
 		c.sync = later
 	}
+}
+
+// acceptable reports why the catalog would never take a service or checks: then
+// they are not taken here either.
+func (l *local) acceptable(service *structs.NodeService, checks []*structs.CheckDefinition) error {
+	q := l.registration(&errand{row: service})
+	for _, d := range checks {
+		q.Checks = append(q.Checks, d.HealthCheck(l.self.node))
+	}
+	return rpcserver.CheckRegistration(q)
 }
 
 // ofWhat is what a check is about, for a message.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"praetor/rpcserver"
 	"praetor/structs"
 )
 
@@ -26,6 +27,9 @@ func (l *local) addCheck(d *structs.CheckDefinition, fromFile bool) error {
 	defer l.mu.Unlock()
 	if d.ServiceID != "" && l.services[structs.FoldName(d.ServiceID)] == nil {
 		return structs.Errorf(structs.NotFound, "ServiceID %q does not exist", d.ServiceID)
+	}
+	if err := l.acceptable(nil, []*structs.CheckDefinition{d}); err != nil {
+		return err
 	}
 	return l.putCheck(d, fromFile)
 }
@@ -236,6 +240,10 @@ func (l *local) maintain(service string, on bool, reason string) (bool, error) {
 		}
 		l.logger.Info("out of maintenance", "what", ofWhat(&row))
 		return true, l.dropCheck(key)
+	}
+	q := l.registration(&errand{rows: []*structs.HealthCheck{&row}})
+	if err := rpcserver.CheckRegistration(q); err != nil {
+		return true, err
 	}
 	kept := &storedCheck{Check: &row}
 	if err := l.disk.putCheck(kept); err != nil {

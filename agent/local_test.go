@@ -159,7 +159,7 @@ type localTest struct {
 func newLocalTest(t *testing.T, catalog *fakeCatalog, dir string) *localTest {
 	t.Helper()
 	limits := func() localLimits { return localLimits{outputSize: 20, updateEvery: 5 * time.Minute} }
-	l := newLocal(localSelf{"dc1", "node-a", "id", "10.0.0.1"}, localDisk(dir), limits, hclog.NewNullLogger(), catalog.call)
+	l := newLocal(localSelf{"dc1", "node-a", "7b5a4b1c-0000-0000-0000-000000000001", "10.0.0.1"}, localDisk(dir), limits, hclog.NewNullLogger(), catalog.call)
 	if err := l.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -540,7 +540,7 @@ func TestConsulsDataDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := newLocal(localSelf{node: "node-a"}, d, func() localLimits { return localLimits{outputSize: 10} }, hclog.NewNullLogger(), newFakeCatalog().call)
+	l := newLocal(localSelf{datacenter: "dc1", node: "node-a"}, d, func() localLimits { return localLimits{outputSize: 10} }, hclog.NewNullLogger(), newFakeCatalog().call)
 	if err := l.load(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (c *exchange) maintain(service string) error {
 	found, err := c.local.maintain(service, on, c.query.get("reason"))
 	switch {
 	case err != nil:
-		return err
+		return localError(err)
 	case !found:
 		return errUnknownService(service)
 	}

@@ -96,6 +96,13 @@ func TestLocalAnswers(t *testing.T) {
 		{`PUT /v1/agent/check/register {"Name":"x"}`, 400, "Invalid check: TTL must be > 0 for TTL checks"},
 		{`PUT /v1/agent/check/register {"Name":"x","TTL":"1s","Status":"bad"}`, 400, "Bad check status"},
 		{`PUT /v1/agent/check/register {"Name":"x","TTL":"1s","service_id":"nope"}`, 404, `ServiceID "nope" does not exist`},
+		{`PUT /v1/agent/service/register {"Name":"consul"}`, 400, `Invalid service ID: "consul" is the servers' own`},
+		{`PUT /v1/agent/service/register {"Name":"x\ty"}`, 400, "Service name x\ty contains invalid characters. Valid characters include all alpha-numerics and dashes."},
+		{`PUT /v1/agent/service/register {"Name":"x","Tags":["a\u0000b"]}`, 400, `the service tag "a\x00b" holds a character that is none of a text`},
+		{`PUT /v1/agent/service/register {"Name":"` + strings.Repeat("x", 1025) + `"}`, 413, "the service name has 1025 bytes, more than 1024 (the limit of a name)"},
+		{`PUT /v1/agent/check/register {"Name":"serfHealth","TTL":"1s"}`, 400, `Invalid check: the ID "serfHealth" is that of the gossip's own check`},
+		{`PUT /v1/agent/check/register {"Name":"x\u0001","TTL":"1s"}`, 400, `the check id "x\x01" holds a character that is none of a text`},
+		{"PUT /v1/agent/maintenance?enable=1&reason=" + strings.Repeat("x", 64<<10+1), 413, `the notes of check "_node_maintenance" has 65537 bytes, more than 65536 (the limit of a check's texts)`},
 		{"GET /v1/agent/services?filter=Service+==+x", 200, "{}"},
 
 		{`PUT /v1/agent/check/register {"name":"c","ttl":60000000000,"service_id":"web1","deregister_critical_service_after":"90m"}`, 200, ""},

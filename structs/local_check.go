@@ -65,7 +65,17 @@ func (d *CheckDefinition) Validate() error {
 		return Errorf(Invalid, "Missing check name")
 	}
 	d.CheckID = cmp.Or(d.CheckID, d.ID, d.Name)
-	return d.validate("Bad check status")
+	if err := d.validate("Bad check status"); err != nil {
+		return err
+	}
+	return d.validateID()
+}
+
+func (d *CheckDefinition) validateID() error {
+	if FoldName(d.CheckID) == FoldName(SerfHealth) {
+		return Errorf(Invalid, "Invalid check: the ID %q is that of the gossip's own check", d.CheckID)
+	}
+	return nil
 }
 
 // validate checks what a check is made of, and its first status, for which the

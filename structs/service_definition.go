@@ -113,6 +113,9 @@ func (d *ServiceDefinition) Validate() error {
 	if d.ID == "" {
 		d.ID = d.Name
 	}
+	if FoldName(d.ID) == serversID {
+		return Errorf(Invalid, "Invalid service ID: %q is the servers' own", d.ID)
+	}
 	addresses := []string{d.Address}
 	for _, a := range d.TaggedAddresses {
 		addresses = append(addresses, a.Address)
@@ -167,6 +170,9 @@ func (d *ServiceDefinition) validateMeta() error {
 	return nil
 }
 
+// serversID is the id of the service by which servers are shown.
+const serversID = "consul"
+
 // validateChecks also gives the checks their names and ids, which count by
 // position if there are several.
 func (d *ServiceDefinition) validateChecks() error {
@@ -188,6 +194,9 @@ func (d *ServiceDefinition) validateChecks() error {
 			if len(checks) > 1 {
 				c.CheckID += ":" + strconv.Itoa(i+1)
 			}
+		}
+		if err := c.validateID(); err != nil {
+			return err
 		}
 		if taken[FoldName(c.CheckID)] {
 			return Errorf(Invalid, "Invalid check: two checks of service %q have the id %q", d.ID, c.CheckID)

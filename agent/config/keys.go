@@ -245,7 +245,7 @@ func table(r *Runtime) []line {
 		services("services", &r.Services).live(),
 		alias("check", "checks"),
 		checks("checks", &r.NodeChecks).live(),
-		number("check_output_max_size", &r.Checks.OutputMaxSize, 1, 1<<20).live(),
+		number("check_output_max_size", &r.Checks.OutputMaxSize, 1, 32<<10).live(),
 		duration("check_update_interval", &r.Checks.UpdateInterval, zero).live(),
 		toggle("discard_check_output", &r.Checks.DiscardOutput).live(),
 		ignored("enable_agent_tls_for_checks", noChecks),

@@ -12,8 +12,8 @@ import (
 	"praetor/testutil/cluster"
 )
 
-// health asks for the health of the servers through one of them.
-func autopilotHealth(n *cluster.Node) (reply structs.OperatorHealthReply, err error) {
+// serverHealth asks for the health of the servers through one of them.
+func serverHealth(n *cluster.Node) (reply structs.OperatorHealthReply, err error) {
 	err = n.Call(context.Background(), "Operator.ServerHealth", &structs.DCSpecificRequest{}, &reply)
 	return reply, err
 }
@@ -27,7 +27,7 @@ func TestServerHealth(t *testing.T) {
 		awaitHealth := func(want bool, tolerance int) (reply structs.OperatorHealthReply) {
 			t.Helper()
 			testutil.Eventually(t, time.Minute, "the health of the servers", func() (err error) {
-				if reply, err = autopilotHealth(c.Followers()[0]); err != nil {
+				if reply, err = serverHealth(c.Followers()[0]); err != nil {
 					return err
 				}
 				if reply.Healthy != want || reply.FailureTolerance != tolerance || len(reply.Servers) != 3 {
