@@ -32,6 +32,7 @@ var commands = []entry{
 	{"kv list", "List keys", online(kvList)},
 	{"kv put", "Set the value of a key", online(kvPut)},
 	{"leave", "Make the server leave the cluster and stop", online(leave)},
+	{"lock", "Run a command while holding a lock", online(lock)},
 	{"members", "List the members of the cluster", online(members)},
 	{"monitor", "Follow the server's log", online(monitor)},
 	{"operator", "Look after a cluster", parent(operatorHelp)},

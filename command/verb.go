@@ -20,6 +20,7 @@ type verb struct {
 	entry
 	help
 	operands []string      // names as in the usage line: KEY, [VALUE], PATH...
+	runs     bool          // the last operand is a command line, whose own flags are none of ours
 	flags    *flag.FlagSet // the verb's own
 	set      *flag.FlagSet // all flags, once parsed
 	complete complete.Predictor
@@ -154,6 +155,9 @@ func (v *verb) literals(args []string, literal bool) ([]string, error) {
 	for i, a := range args {
 		if !literal && a == "--" {
 			return append(operands, args[i+1:]...), nil
+		}
+		if v.runs && i >= len(v.operands) {
+			return append(operands, args[i:]...), nil
 		}
 		if !literal && flagLike.MatchString(a) {
 			return nil, misusef("The flag %s comes too late: flags go before the first operand (%q). If it is meant as an operand, put -- before it.",
