@@ -133,9 +133,25 @@ func (t withQuery) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // put calls an endpoint that Consul's client does not know.
 func (c *connection) put(client *api.Client, path string, query url.Values) error {
+	return c.write(client, path, query, nil, nil)
+}
+
+// write does the same with a body, or for an endpoint that takes and answers
+// more than Consul's client knows; either may be nil.
+func (c *connection) write(client *api.Client, path string, query url.Values, in, out any) error {
 	q := (&api.WriteOptions{}).WithContext(context.WithValue(context.Background(), queryKey{}, query))
-	_, err := client.Raw().Write(path, nil, nil, q)
+	_, err := client.Raw().Write(path, in, out, q)
 	return err
+}
+
+// status is the status code and text that a server said no with; 0 for other
+// errors.
+func status(err error) (code int, text string) {
+	var refusal api.StatusError
+	if errors.As(err, &refusal) {
+		return refusal.Code, refusal.Body
+	}
+	return 0, ""
 }
 
 // secret is the token: a flag wins over the environment, a file over a value.
@@ -176,14 +192,39 @@ func (c *connection) explain(err error) string {
 		addr, source, err)
 }
 
+// predictor completes an operand by what a server answers within a moment.
+func predictor(ask func(client *api.Client, begun string, q *api.QueryOptions) []string) complete.Predictor {
+	return complete.PredictFunc(func(a complete.Args) []string {
+		client, err := new(connection).client()
+		if err != nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		return ask(client, a.Last, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
+	})
+}
+
 // keyPredictor completes keys, a folder at a time, by asking the server.
-var keyPredictor = complete.PredictFunc(func(a complete.Args) []string {
-	client, err := new(connection).client()
-	if err != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-	defer cancel()
-	keys, _, _ := client.KV().Keys(a.Last, "/", (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
+var keyPredictor = predictor(func(client *api.Client, begun string, q *api.QueryOptions) []string {
+	keys, _, _ := client.KV().Keys(begun, "/", q)
 	return keys
+})
+
+// sessionPredictor completes ids of sessions.
+var sessionPredictor = predictor(func(client *api.Client, _ string, q *api.QueryOptions) (ids []string) {
+	sessions, _, _ := client.Session().List(q)
+	for _, s := range sessions {
+		ids = append(ids, s.ID)
+	}
+	return ids
+})
+
+// nodePredictor completes names of nodes.
+var nodePredictor = predictor(func(client *api.Client, _ string, q *api.QueryOptions) (names []string) {
+	nodes, _, _ := client.Catalog().Nodes(q)
+	for _, n := range nodes {
+		names = append(names, n.Node)
+	}
+	return names
 })

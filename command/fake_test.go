@@ -24,6 +24,7 @@ type fake struct {
 	index    uint64
 	pairs    map[string]structs.DirEntry
 	log      []string                            // method and URI of each request
+	bodies   []string                            // and its body
 	snapshot []byte                              // what GET /v1/snapshot answers
 	restored []byte                              // what PUT /v1/snapshot got
 	refuse   func(r *http.Request) (int, string) // says no first, if it is set and its code is not 0
@@ -62,6 +63,20 @@ var canned = map[string]string{
 	"GET /v1/operator/autopilot/configuration": `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,
 		"MinQuorum":0,"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","ModifyIndex":4}`,
 	"PUT /v1/operator/autopilot/configuration": `true`,
+
+	"GET /v1/session/list": `[
+		{"ID":"1111","Name":"worker","Node":"one","LockDelay":15000000000,"Behavior":"release","TTL":"30s","NodeChecks":["serfHealth"],
+			"ServiceChecks":[{"ID":"service:web","Namespace":""}],"CreateIndex":7,"ModifyIndex":7,"ExpiresIn":"41.26s"},
+		{"ID":"2222","Name":"","Node":"one","LockDelay":0,"Behavior":"delete","TTL":"","NodeChecks":[],"ServiceChecks":null,
+			"CreateIndex":8,"ModifyIndex":8}]`,
+	"GET /v1/session/node/two": `[]`,
+	"GET /v1/session/info/3333": `[{"ID":"3333","Name":"w","Node":"one","LockDelay":1500000000,"Behavior":"release","TTL":"2s","NodeChecks":["serfHealth"],
+		"ServiceChecks":[{"ID":"service:web","Namespace":""}],"CreateIndex":9,"ModifyIndex":9,"Expiry":"exact","ExpiresIn":"1.7s"}]`,
+	"GET /v1/session/info/4444": `[]`, "PUT /v1/session/create": `{"ID":"5555"}`,
+	"PUT /v1/session/destroy/1111": `true`, "PUT /v1/session/destroy/2222": `true`,
+	"PUT /v1/session/renew/3333": `[{"ID":"3333","Node":"one","LockDelay":0,"Behavior":"release","TTL":"2s","Expiry":"exact","ExpiresIn":"2s"}]`,
+	"PUT /v1/session/renew/2222": `[{"ID":"2222","Node":"one","LockDelay":0,"Behavior":"release","TTL":""}]`,
+	"PUT /v1/session/renew/1111": `[{"ID":"1111","Node":"one","LockDelay":0,"Behavior":"release","TTL":"30s"}]`,
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -69,6 +84,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log = append(f.log, r.Method+" "+r.RequestURI)
+	f.bodies = append(f.bodies, string(body))
 	if f.refuse != nil {
 		if code, text := f.refuse(r); code != 0 {
 			http.Error(w, text, code)
@@ -88,6 +104,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.restored = body
 	case known:
 		fmt.Fprint(w, answer)
+	case strings.HasPrefix(what, "PUT /v1/session/renew/"):
+		http.Error(w, "Session id not found", http.StatusNotFound)
 	default:
 		http.Error(w, "no such thing: "+what, http.StatusInternalServerError)
 	}

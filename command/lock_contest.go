@@ -110,9 +110,8 @@ func nextIndex(last, index uint64) uint64 {
 
 // retryable tells a server in trouble from one that says no.
 func retryable(err error) bool {
-	var status api.StatusError
-	if errors.As(err, &status) {
-		return status.Code >= http.StatusInternalServerError
+	if code, _ := status(err); code != 0 {
+		return code >= http.StatusInternalServerError
 	}
 	var trouble net.Error
 	return errors.As(err, &trouble)
