@@ -20,6 +20,11 @@ type entry struct {
 // commands is the whole command line. A parent stands before its subcommands.
 var commands = []entry{
 	{"agent", "Run a Praetor server", func(s *shell, _ entry) cli.Command { return newAgentCommand(s.ui()) }},
+	{"catalog", "Look at the nodes and services there are", parent(catalogHelp)},
+	{"catalog datacenters", "List the datacenters", online(catalogDatacenters)},
+	{"catalog nodes", "List the nodes", online(catalogNodes)},
+	{"catalog services", "List the services", online(catalogServices)},
+	{"event", "Fire an event", online(event)},
 	{"force-leave", "Declare a failed member as left", online(forceLeave)},
 	{"info", "Show what the server says about itself", online(info)},
 	{"join", "Tell the server to join a cluster", online(join)},
@@ -47,6 +52,7 @@ var commands = []entry{
 	{"operator raft remove-peer", "Remove a server from the raft configuration", online(raftRemove)},
 	{"operator raft transfer-leader", "Hand leadership to another server", online(raftTransfer)},
 	{"reload", "Make the server read its configuration again", online(reload)},
+	{"rtt", "Estimate the time between two nodes", online(rtt)},
 	{"session", "Make, look at and end sessions", parent(sessionHelp)},
 	{"session create", "Make a session", online(sessionCreate)},
 	{"session destroy", "End sessions", online(sessionDestroy)},

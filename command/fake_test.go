@@ -64,6 +64,25 @@ var canned = map[string]string{
 		"MinQuorum":0,"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","ModifyIndex":4}`,
 	"PUT /v1/operator/autopilot/configuration": `true`,
 
+	"PUT /v1/event/fire/deploy":   `{"ID":"b54fe110-7af5-cafc-d1fb-afc8ba432b1c","Name":"deploy","Version":1,"LTime":0}`,
+	"GET /v1/catalog/datacenters": `["dc1","dc2"]`,
+	"GET /v1/catalog/nodes": `[
+		{"ID":"11111111-2222-3333-4444-555555555555","Node":"one","Address":"10.0.0.1","Datacenter":"dc1",
+			"TaggedAddresses":{"wan":"10.0.0.1","lan":"10.0.0.1"},"Meta":{"rack":"7"},"CreateIndex":5,"ModifyIndex":5},
+		{"ID":"","Node":"ext","Address":"10.9.9.9","Datacenter":"dc1","TaggedAddresses":null,"Meta":null,"CreateIndex":6,"ModifyIndex":6}]`,
+	"GET /v1/catalog/services": `{"web":["v2","v1"],"consul":[]}`,
+	"GET /v1/catalog/service/web": `[
+		{"ID":"","Node":"ext","Address":"10.9.9.9","Datacenter":"dc1","ServiceID":"web1","ServiceName":"web"},
+		{"ID":"","Node":"ext","Address":"10.9.9.9","Datacenter":"dc1","ServiceID":"web2","ServiceName":"web"}]`,
+	"GET /v1/catalog/service/none": `[]`,
+	"GET /v1/catalog/node/ext": `{"Node":{"Node":"ext"},"Services":{"web1":{"ID":"web1","Service":"web","Tags":["v2"]},
+		"web2":{"ID":"web2","Service":"web","Tags":["v1","v2"]}}}`,
+	"GET /v1/catalog/node/none": `null`,
+	"GET /v1/coordinate/nodes": `[
+		{"Node":"one","Segment":"","Coord":{"Vec":[0,0,0,0,0,0,0,0],"Error":1.5,"Adjustment":0,"Height":0.00001}},
+		{"Node":"two","Segment":"","Coord":{"Vec":[0.003,0.004,0,0,0,0,0,0],"Error":1.5,"Adjustment":0,"Height":0.00001}},
+		{"Node":"odd","Segment":"","Coord":{"Vec":[1],"Error":1.5,"Adjustment":0,"Height":0.00001}}]`,
+
 	"GET /v1/session/list": `[
 		{"ID":"1111","Name":"worker","Node":"one","LockDelay":15000000000,"Behavior":"release","TTL":"30s","NodeChecks":["serfHealth"],
 			"ServiceChecks":[{"ID":"service:web","Namespace":""}],"CreateIndex":7,"ModifyIndex":7,"ExpiresIn":"41.26s"},

@@ -16,6 +16,10 @@ func TestWhatIsSent(t *testing.T) {
 				`"ServiceChecks":[{"ID":"c","Namespace":""}],"TTL":"2s"}`},
 		{"session create -node-check=", "PUT /v1/session/create", `{"Behavior":"release","LockDelay":"15s","NodeChecks":[]}`},
 		{"session list -datacenter=dc2 -stale", "GET /v1/session/list?dc=dc2&stale=", ""},
+		{"event -name=deploy -node=^a -service=web -tag=v1 payload", "PUT /v1/event/fire/deploy?node=%5Ea&service=web&tag=v1", "payload"},
+		{"catalog nodes -near=_agent -node-meta=rack=7 -filter=Node==one", "GET /v1/catalog/nodes?filter=Node%3D%3Done&near=_agent&node-meta=rack%3A7", ""},
+		{"catalog nodes -service=web -near=two", "GET /v1/catalog/service/web?near=two", ""},
+		{"catalog services -node-meta=a=b", "GET /v1/catalog/services?node-meta=a%3Ab", ""},
 	} {
 		out := run(t, split(c.command)...)
 		if got := f.log[len(f.log)-1]; got != c.request || strings.Contains(out, "exit") {
