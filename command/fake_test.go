@@ -64,6 +64,8 @@ var canned = map[string]string{
 		"MinQuorum":0,"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","ModifyIndex":4}`,
 	"PUT /v1/operator/autopilot/configuration": `true`,
 
+	"PUT /v1/agent/service/register": ``, "PUT /v1/agent/service/deregister/web": ``, "PUT /v1/agent/service/deregister/db1": ``,
+	"PUT /v1/agent/service/deregister/a": ``, "PUT /v1/agent/service/deregister/b2": ``,
 	"PUT /v1/event/fire/deploy":   `{"ID":"b54fe110-7af5-cafc-d1fb-afc8ba432b1c","Name":"deploy","Version":1,"LTime":0}`,
 	"GET /v1/catalog/datacenters": `["dc1","dc2"]`,
 	"GET /v1/catalog/nodes": `[

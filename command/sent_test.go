@@ -20,6 +20,14 @@ func TestWhatIsSent(t *testing.T) {
 		{"catalog nodes -near=_agent -node-meta=rack=7 -filter=Node==one", "GET /v1/catalog/nodes?filter=Node%3D%3Done&near=_agent&node-meta=rack%3A7", ""},
 		{"catalog nodes -service=web -near=two", "GET /v1/catalog/service/web?near=two", ""},
 		{"catalog services -node-meta=a=b", "GET /v1/catalog/services?node-meta=a%3Ab", ""},
+		{"services register -name=web -id=w1 -port=8080 -address=10.0.0.7 -tag=a -tag=b -meta=k=v -meta=x=y=z -tagged-address=wan=198.51.100.7:80",
+			"PUT /v1/agent/service/register", `{"Address":"10.0.0.7","ID":"w1","Meta":{"k":"v","x":"y=z"},"Name":"web","Port":8080,` +
+				`"TaggedAddresses":{"wan":{"Address":"198.51.100.7","Port":80}},"Tags":["a","b"]}`},
+		{"services register web.hcl", "PUT /v1/agent/service/register", `{"checks":[{"id":"a","ttl":"30s"}],"meta":{"version":"1.4.2"},"name":"web",` +
+			`"port":8080,"tagged_addresses":{"wan":{"address":"198.51.100.7","port":80}},"tags":["v1"]}`},
+		{"services register two.hcl", "PUT /v1/agent/service/register", `{"check":{"ttl":"1m"},"id":"b2","name":"b"}`},
+		{"services register db.json", "PUT /v1/agent/service/register", `{"EnableTagOverride":true,"ID":"db1","Name":"db"}`},
+		{"services deregister two.hcl", "PUT /v1/agent/service/deregister/b2", ""},
 	} {
 		out := run(t, split(c.command)...)
 		if got := f.log[len(f.log)-1]; got != c.request || strings.Contains(out, "exit") {
