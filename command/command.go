@@ -67,6 +67,7 @@ var commands = []entry{
 	{"snapshot inspect", "Show what a snapshot file holds", offline(snapshotInspect)},
 	{"snapshot restore", "Replace the cluster's state by a snapshot", online(snapshotRestore)},
 	{"snapshot save", "Save the cluster's state to a file", online(snapshotSave)},
+	{"txn", "Run a transaction", online(txn)},
 	{"validate", "Check configuration files", offline(validate)},
 	{"version", "Show the version", offline(showVersion)},
 }

@@ -100,6 +100,22 @@ var canned = map[string]string{
 	"PUT /v1/session/renew/1111": `[{"ID":"1111","Node":"one","LockDelay":0,"Behavior":"release","TTL":"30s"}]`,
 }
 
+// transactions are answers to transactions with this part in them.
+var transactions = map[string]string{
+	`"move"`: `{"Results":[{"KV":{"LockIndex":0,"Key":"move","Flags":0,"Value":null,"CreateIndex":46,"ModifyIndex":46}},
+		{"KV":{"LockIndex":7,"Key":"a/1","Flags":0,"Value":"b25l","Session":"1111","CreateIndex":40,"ModifyIndex":41}},
+		{"KV":{"LockIndex":0,"Key":"a/2","Flags":0,"Value":"AAE=","CreateIndex":40,"ModifyIndex":42}},
+		{"KV":{"LockIndex":0,"Key":"a/2","Flags":0,"Value":"AAE=","CreateIndex":40,"ModifyIndex":42}},
+		{"Node":{"ID":"","Node":"ext","Address":"10.9.9.9","Datacenter":"dc1","CreateIndex":6,"ModifyIndex":46}},
+		{"Service":{"ID":"web1","Service":"web","CreateIndex":6,"ModifyIndex":46}},
+		{"Check":{"Node":"ext","CheckID":"alive","Status":"passing","CreateIndex":6,"ModifyIndex":46}}],"Errors":null}`,
+	`"stale"`: `{"Results":null,"Errors":[{"OpIndex":1,"What":"failed to set key \"stale\", index is stale"},
+		{"OpIndex":2,"What":"node \"ext\" doesn't exist"}]}`,
+	`"MQ=="`: `{"Results":[{"KV":{"LockIndex":0,"Key":"a","Flags":0,"Value":null,"CreateIndex":46,"ModifyIndex":46}}],"Errors":null}`,
+	`[]`:     `{"Results":[],"Errors":null}`,
+	`"few"`:  `{"Results":[],"Errors":null}`,
+}
+
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
@@ -118,6 +134,16 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	what := r.Method + " " + r.URL.Path
 	answer, known := canned[what]
+	if what == "PUT /v1/txn" {
+		for part, reply := range transactions {
+			if strings.Contains(string(body), part) {
+				if strings.Contains(reply, "OpIndex") {
+					w.WriteHeader(http.StatusConflict)
+				}
+				answer, known = reply, true
+			}
+		}
+	}
 	switch {
 	case what == "GET /v1/snapshot":
 		_, _ = w.Write(f.snapshot)

@@ -87,6 +87,7 @@ func workspace(t *testing.T) {
 		}`),
 		"two.hcl":        []byte("services { name = \"a\" }\nservices { name = \"b\" id = \"b2\" check { ttl = \"1m\" } }\n"),
 		"db.json":        []byte(`{"service":{"Name":"db","ID":"db1","EnableTagOverride":true}}`),
+		"move.json":      []byte(`[{"KV":{"Verb":"set","Key":"a","Value":"MQ=="}},{"KV":{"Verb":"delete","Key":"b"}}]`),
 		"none.hcl":       []byte("server = true\n"),
 		"nobody.hcl":     []byte("service { port = 1 }\n"),
 		"two.json":       []byte(`[{"key":"b","flags":7,"value":"Mg=="},{"key":"a","value":""}]`),

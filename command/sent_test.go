@@ -28,6 +28,9 @@ func TestWhatIsSent(t *testing.T) {
 		{"services register two.hcl", "PUT /v1/agent/service/register", `{"check":{"ttl":"1m"},"id":"b2","name":"b"}`},
 		{"services register db.json", "PUT /v1/agent/service/register", `{"EnableTagOverride":true,"ID":"db1","Name":"db"}`},
 		{"services deregister two.hcl", "PUT /v1/agent/service/deregister/b2", ""},
+		{"txn -stale @move.json", "PUT /v1/txn?stale=", `[{"KV":{"Verb":"set","Key":"a","Value":"MQ=="}},{"KV":{"Verb":"delete","Key":"b"}}]`},
+		{`txn -format=json [{"KV":{"Verb":"check-fence","Key":"a.lock","Index":7}},{"KV":{"Verb":"set","Key":"a","Value":"MQ==","TTL":"30s"}},{"KV":{"Verb":"check-not-exists","Key":"b"}}]`, "PUT /v1/txn",
+			`[{"KV":{"Verb":"check-fence","Key":"a.lock","Index":7}},{"KV":{"Verb":"set","Key":"a","Value":"MQ==","TTL":"30s"}},{"KV":{"Verb":"check-not-exists","Key":"b"}}]`},
 	} {
 		out := run(t, split(c.command)...)
 		if got := f.log[len(f.log)-1]; got != c.request || strings.Contains(out, "exit") {
