@@ -70,6 +70,7 @@ var commands = []entry{
 	{"txn", "Run a transaction", online(txn)},
 	{"validate", "Check configuration files", offline(validate)},
 	{"version", "Show the version", offline(showVersion)},
+	{"watch", "Watch for changes", online(watch)},
 }
 
 // shell is what a command has of the world.

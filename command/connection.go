@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -116,10 +117,14 @@ func (c *connection) client() (*api.Client, error) {
 	return client, nil
 }
 
-// withQuery adds the parameters in a request's context to its URL: Raw cannot.
+// withQuery adds the parameters in a request's context to its URL, and gives an
+// answer without an end away, if the context asks for it: Raw can do neither.
 type withQuery struct{ http.RoundTripper }
 
-type queryKey struct{}
+type (
+	queryKey  struct{}
+	streamKey struct{}
+)
 
 func (t withQuery) RoundTrip(r *http.Request) (*http.Response, error) {
 	if more, ok := r.Context().Value(queryKey{}).(url.Values); ok {
@@ -128,7 +133,21 @@ func (t withQuery) RoundTrip(r *http.Request) (*http.Response, error) {
 		maps.Copy(query, more)
 		r.URL.RawQuery = query.Encode()
 	}
-	return t.RoundTripper.RoundTrip(r)
+	reply, err := t.RoundTripper.RoundTrip(r)
+	if body, ok := r.Context().Value(streamKey{}).(*io.ReadCloser); ok && err == nil && reply.StatusCode == http.StatusOK {
+		*body, reply.Body = reply.Body, io.NopCloser(strings.NewReader("null"))
+	}
+	return reply, err
+}
+
+// stream reads an endpoint whose answer ends when the caller, or ctx, does.
+func (c *connection) stream(ctx context.Context, client *api.Client, path string, query url.Values) (io.ReadCloser, error) {
+	var body io.ReadCloser
+	ctx = context.WithValue(context.WithValue(ctx, queryKey{}, query), streamKey{}, &body)
+	if _, err := client.Raw().Query(path, new(any), c.read().WithContext(ctx)); err != nil {
+		return nil, err
+	}
+	return body, nil
 }
 
 // put calls an endpoint that Consul's client does not know.

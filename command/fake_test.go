@@ -85,6 +85,12 @@ var canned = map[string]string{
 		{"Node":"two","Segment":"","Coord":{"Vec":[0.003,0.004,0,0,0,0,0,0],"Error":1.5,"Adjustment":0,"Height":0.00001}},
 		{"Node":"odd","Segment":"","Coord":{"Vec":[1],"Error":1.5,"Adjustment":0,"Height":0.00001}}]`,
 
+	"GET /v1/event/list": `[{"ID":"b54fe110-7af5-cafc-d1fb-afc8ba432b1c","Name":"deploy","Payload":"MS40LjI=","NodeFilter":"","ServiceFilter":"",
+		"TagFilter":"","Version":1,"LTime":19}]`,
+	"GET /v1/health/state/any": `[{"Node":"one","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","Notes":"",
+		"Output":"Agent alive and reachable","ServiceID":"","ServiceName":"","ServiceTags":[],"Definition":{},"CreateIndex":5,"ModifyIndex":5}]`,
+	"GET /v1/health/state/critical": `[]`, "GET /v1/health/checks/web": `[]`, "GET /v1/health/service/web": `[]`,
+
 	"GET /v1/session/list": `[
 		{"ID":"1111","Name":"worker","Node":"one","LockDelay":15000000000,"Behavior":"release","TTL":"30s","NodeChecks":["serfHealth"],
 			"ServiceChecks":[{"ID":"service:web","Namespace":""}],"CreateIndex":7,"ModifyIndex":7,"ExpiresIn":"41.26s"},

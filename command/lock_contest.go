@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -111,10 +112,10 @@ func nextIndex(last, index uint64) uint64 {
 // retryable tells a server in trouble from one that says no.
 func retryable(err error) bool {
 	if code, _ := status(err); code != 0 {
-		return code >= http.StatusInternalServerError
+		return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
 	}
 	var trouble net.Error
-	return errors.As(err, &trouble)
+	return errors.As(err, &trouble) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -2,13 +2,11 @@ package command
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,59 +17,6 @@ import (
 
 	"github.com/hashicorp/consul/api"
 )
-
-const lockProcess = "PRAETOR_TEST_LOCK_PROCESS"
-
-// testTiming is short, with a margin for machines that have much else to do.
-var testTiming = lockTimes{ttl: 1500 * time.Millisecond, grace: 400 * time.Millisecond, margin: 300 * time.Millisecond, retry: 50 * time.Millisecond}
-
-// TestLockProcess is no test but the process that the tests below start.
-func TestLockProcess(t *testing.T) {
-	if os.Getenv(lockProcess) == "" {
-		t.Skip("for the tests below")
-	}
-	lockTiming = testTiming
-	os.Unsetenv("SHELL")
-	os.Exit(Run(append([]string{"lock"}, flag.Args()...), os.Stdin, os.Stdout, os.Stderr))
-}
-
-// locker is "praetor lock" in a process of its own.
-type locker struct {
-	*exec.Cmd
-	stdout, stderr strings.Builder
-}
-
-func startLock(t *testing.T, s *lockServer, args ...string) *locker {
-	t.Helper()
-	l := &locker{Cmd: exec.Command(os.Args[0], append([]string{"-test.run=^TestLockProcess$", "--"}, args...)...)}
-	l.Env = append(os.Environ(), lockProcess+"=yes", "PRAETOR_HTTP_ADDR="+s.URL)
-	l.Stdout, l.Stderr, l.WaitDelay = &l.stdout, &l.stderr, 5*time.Second
-	if err := l.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = l.Process.Kill()
-		_ = l.Wait()
-		if t.Failed() {
-			t.Logf("lock %q: %s%s", args, &l.stdout, &l.stderr)
-		}
-	})
-	return l
-}
-
-// ends waits for the process and checks its exit code and what it said.
-func (l *locker) ends(t *testing.T, code int, parts ...string) {
-	t.Helper()
-	_ = l.Wait()
-	if got := l.ProcessState.ExitCode(); got != code {
-		t.Errorf("got exit code %d, want %d", got, code)
-	}
-	for _, part := range parts {
-		if !strings.Contains(l.stdout.String()+l.stderr.String(), part) {
-			t.Errorf("it did not say %q", part)
-		}
-	}
-}
 
 // lockServer serves keys and sessions, as far as locks need them.
 type lockServer struct {
@@ -479,7 +424,7 @@ func TestSemaphore(t *testing.T) {
 	s := newLockServer(t)
 	const limit = 2
 	dir := t.TempDir()
-	var all []*locker
+	var all []*commandLine
 	for i := range 5 {
 		all = append(all, startLock(t, s, "-n="+strconv.Itoa(limit), "app/s",
 			fmt.Sprintf("touch %[1]s/%[2]d; ls %[1]s | wc -l; sleep 0.1; rm %[1]s/%[2]d", dir, i)))

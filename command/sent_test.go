@@ -31,6 +31,12 @@ func TestWhatIsSent(t *testing.T) {
 		{"txn -stale @move.json", "PUT /v1/txn?stale=", `[{"KV":{"Verb":"set","Key":"a","Value":"MQ=="}},{"KV":{"Verb":"delete","Key":"b"}}]`},
 		{`txn -format=json [{"KV":{"Verb":"check-fence","Key":"a.lock","Index":7}},{"KV":{"Verb":"set","Key":"a","Value":"MQ==","TTL":"30s"}},{"KV":{"Verb":"check-not-exists","Key":"b"}}]`, "PUT /v1/txn",
 			`[{"KV":{"Verb":"check-fence","Key":"a.lock","Index":7}},{"KV":{"Verb":"set","Key":"a","Value":"MQ==","TTL":"30s"}},{"KV":{"Verb":"check-not-exists","Key":"b"}}]`},
+		{"watch -type=service -service=web -tag=a -tag=b -passingonly -filter=x==y", "GET /v1/health/service/web?filter=x%3D%3Dy&passing=1&tag=a&tag=b", ""},
+		{"watch -type=checks -service=web", "GET /v1/health/checks/web", ""},
+		{"watch -type=checks -state=critical", "GET /v1/health/state/critical", ""},
+		{"watch -type=event -name=deploy", "GET /v1/event/list?name=deploy", ""},
+		{"watch -type=keyprefix -prefix=/app/ -stale", "GET /v1/kv/app/?recurse=&stale=", ""},
+		{"watch -type=keyprefix -prefix=", "GET /v1/kv/?recurse=", ""},
 	} {
 		out := run(t, split(c.command)...)
 		if got := f.log[len(f.log)-1]; got != c.request || strings.Contains(out, "exit") {

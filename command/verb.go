@@ -26,8 +26,9 @@ type verb struct {
 	complete complete.Predictor
 	run      func(operands []string) error
 
-	connection *connection // nil if it needs no server
-	format     *string     // -format, if the verb has it
+	connection *connection         // nil if it needs no server
+	format     *string             // -format, if the verb has it
+	choices    map[string][]string // values of flags, for completion
 }
 
 // help is what stands between usage and flags: sentences, then command lines
@@ -241,6 +242,8 @@ func (v *verb) AutocompleteFlags() complete.Flags {
 		switch {
 		case isBool && b.IsBoolFlag():
 			flags["-"+f.Name] = complete.PredictNothing
+		case v.choices[f.Name] != nil:
+			flags["-"+f.Name] = complete.PredictSet(v.choices[f.Name]...)
 		case f.Name == "format":
 			flags["-"+f.Name] = complete.PredictSet("pretty", "json")
 		case strings.HasSuffix(f.Name, "-file"), strings.HasSuffix(f.Name, "-cert"), strings.HasSuffix(f.Name, "-key"):
