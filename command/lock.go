@@ -122,7 +122,12 @@ func (l *locking) run(prefix string, program func(env ...string) *exec.Cmd) erro
 	if err != nil {
 		return fmt.Errorf("creating a session for the lock: %w", err)
 	}
-	defer lease.end()
+	running := false
+	defer func() {
+		if !running {
+			lease.end()
+		}
+	}()
 	l.tell("Session %s is there. Waiting for the lock on %s.", lease.session, prefix)
 	ctx, lose := context.WithCancelCause(context.Background())
 	var watchers sync.WaitGroup
@@ -153,7 +158,10 @@ func (l *locking) run(prefix string, program func(env ...string) *exec.Cmd) erro
 		_ = settle(c)
 		return failf("Error! The command cannot be started: %v", err)
 	}
-	lost := l.attend(ctx, j, lease)
+	lost, stopped := l.attend(ctx, j, lease)
+	if running = !stopped; running { // the session is left to expire: that takes longer, and has a lock delay
+		return failf("Error! The lock on %s was lost (%v), and the command could not be stopped: something of it runs as another user", prefix, lost)
+	}
 	over := lease.over()
 	l.tell("The command has ended: %v.", j.ProcessState)
 	released := settle(c)
@@ -172,28 +180,28 @@ func (l *locking) run(prefix string, program func(env ...string) *exec.Cmd) erro
 	return nil
 }
 
-// attend waits for the process to end, and stops it when the lock is lost; it
-// then says why it was.
-func (l *locking) attend(ctx context.Context, j *job, lease *lease) error {
+// attend waits for the job to end. When the lock is lost it stops the job, and
+// says why it was lost and whether the job could be stopped.
+func (l *locking) attend(ctx context.Context, j *job, lease *lease) (lost error, stopped bool) {
 	asked := false
 	for {
 		select {
 		case <-j.done:
-			return nil
+			return nil, true
 		case <-ctx.Done():
 			lost := context.Cause(ctx)
 			l.tell("Stopping the command: %v.", lost)
-			j.stop(lease.killBy())
-			return lost
+			return lost, j.stop(lease.killBy())
 		case s := <-l.signals:
+			ends := s == os.Interrupt || s == syscall.SIGTERM
 			switch {
 			case s == syscall.SIGTSTP:
 				fmt.Fprintln(l.stderr, "Not paused: the lock would be lost while the command runs.")
-			case asked && (s == os.Interrupt || s == syscall.SIGTERM):
+			case ends && asked:
 				l.tell("Second signal: killing the command.")
 				j.signal(syscall.SIGKILL)
 			default:
-				asked = asked || s == os.Interrupt || s == syscall.SIGTERM
+				asked = asked || ends
 				l.tell("Passing on: %v.", s)
 				j.signal(s.(syscall.Signal))
 			}
@@ -201,37 +209,34 @@ func (l *locking) attend(ctx context.Context, j *job, lease *lease) error {
 	}
 }
 
-// acquire waits for the lock.
+// acquire waits for the lock, for as long as held lives, -timeout allows and
+// nobody interrupts it.
 func (l *locking) acquire(held context.Context, c contest) error {
 	ctx, cancel := context.WithCancelCause(held)
 	defer cancel(nil)
+	var timeout <-chan time.Time
 	if l.timeout > 0 {
-		timer := time.AfterFunc(l.timeout, func() {
-			cancel(failf("Error! The lock was not got within %v: somebody else holds it. A longer -timeout waits longer.", l.timeout))
-		})
-		defer timer.Stop()
+		timeout = time.After(l.timeout)
 	}
-	got := make(chan struct{})
-	defer close(got)
-	go func() {
-		for {
-			select {
-			case <-got:
-				return
-			case s := <-l.signals:
-				if s != syscall.SIGTSTP {
-					cancel(failf("Error! Interrupted while waiting for the lock (%v)", s))
-				}
+	done := make(chan error)
+	go func() { done <- l.contend(ctx, c) }()
+	for {
+		select {
+		case err := <-done:
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			var told failure
+			if err == nil || errors.As(err, &told) {
+				return err
+			}
+			return fmt.Errorf("acquiring the lock: %w", err)
+		case <-timeout:
+			cancel(failf("Error! The lock was not got within %v: somebody else holds it. A longer -timeout waits longer.", l.timeout))
+		case s := <-l.signals:
+			if s != syscall.SIGTSTP {
+				cancel(failf("Error! Interrupted while waiting for the lock (%v)", s))
 			}
 		}
-	}()
-	err := l.contend(ctx, c)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
 	}
-	var told failure
-	if err == nil || errors.As(err, &told) {
-		return err
-	}
-	return fmt.Errorf("acquiring the lock: %w", err)
 }

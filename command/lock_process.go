@@ -42,30 +42,44 @@ func startJob(cmd *exec.Cmd) (*job, error) {
 // failed says that the program ended badly.
 func (j *job) failed() bool { return j.ProcessState == nil || !j.ProcessState.Success() }
 
-// signal sends s to all of the group; false if nobody is left there.
-func (j *job) signal(s syscall.Signal) bool { return syscall.Kill(-j.Process.Pid, s) == nil }
+// signal sends s to all of the group.
+func (j *job) signal(s syscall.Signal) { _ = syscall.Kill(-j.Process.Pid, s) }
 
 // stop asks the group to end, and kills what is left of it when time is up. It
-// returns when nothing is left.
-func (j *job) stop(killBy time.Time) {
+// says whether that worked: what runs as another user is not ours to kill.
+func (j *job) stop(killBy time.Time) bool {
 	j.signal(syscall.SIGTERM)
 	j.signal(syscall.SIGCONT) // one that is stopped would not hear it
-	const look = 10 * time.Millisecond
-	for time.Now().Before(killBy) {
-		if !j.signal(0) {
-			<-j.done
-			return
-		}
-		time.Sleep(min(look, time.Until(killBy)))
+	if j.await(killBy) == nil {
+		return true
 	}
 	j.signal(syscall.SIGKILL)
-	<-j.done
-	// What it started is ours to wait for as long as the system needs to end it,
-	// not for ever: in a container without an init, zombies stay in the group.
-	for range 100 {
-		if !j.signal(0) {
-			return
-		}
-		time.Sleep(look)
+	err := j.await(time.Now().Add(time.Second))
+	select {
+	case <-j.done:
+		// In a container without an init the group may keep zombies for ever.
+		return err != syscall.EPERM
+	default:
+		return false
 	}
+}
+
+// await waits until nothing of the group is left, and returns nil; or else the
+// answer to a signal to it when time is up.
+func (j *job) await(until time.Time) (left error) {
+	left = syscall.EAGAIN
+	for time.Now().Before(until) {
+		select {
+		case <-j.done:
+			switch err := syscall.Kill(-j.Process.Pid, 0); err {
+			case syscall.ESRCH:
+				return nil
+			case syscall.EPERM:
+				left = err
+			}
+		default:
+		}
+		time.Sleep(min(10*time.Millisecond, time.Until(until)))
+	}
+	return left
 }
