@@ -90,7 +90,7 @@ func (l *locking) lookPatiently(ctx context.Context, c contest, q *api.QueryOpti
 			return ours, free, nil
 		}
 		q.WaitIndex = 0
-		if failed >= l.patience || !retryable(err) {
+		if ctx.Err() != nil || failed >= l.patience || !retryable(err) {
 			return false, false, err
 		}
 		l.tell("Asking again in %v: %v", l.times.retry, err)
