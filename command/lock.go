@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"os"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 )
 
 // lockTimes are the times by which a lock is held.
@@ -114,38 +115,32 @@ func (l *locking) run(prefix string, program func(env ...string) *exec.Cmd) erro
 	if err != nil {
 		return err
 	}
-	behavior := ""
-	if l.limit > 1 {
-		behavior = "delete" // a contender's key goes with its session
-	}
-	lease, err := newLease(client, l.times, l.name, behavior)
-	if err != nil {
-		return fmt.Errorf("creating a session for the lock: %w", err)
-	}
-	running := false
-	defer func() {
-		if !running {
-			lease.end()
-		}
-	}()
-	l.tell("Session %s is there. Waiting for the lock on %s.", lease.session, prefix)
-	ctx, lose := context.WithCancelCause(context.Background())
-	var watchers sync.WaitGroup
-	watchers.Go(func() { lease.keep(ctx, lose) })
-	settle := func(c contest) error { // nobody else uses c from here on
+	var (
+		ctx, lose = context.WithCancelCause(context.Background())
+		watchers  sync.WaitGroup
+		lease     *lease
+		c         contest
+	)
+	defer lose(nil)
+	settle := func() error { // nobody else uses c from here on
 		lose(nil)
 		watchers.Wait()
 		release, cancel := context.WithTimeout(context.Background(), l.times.grace)
 		defer cancel()
+		defer lease.end()
 		return c.release(release)
 	}
-
-	var c contest = &mutex{kv: client.KV(), key: prefix + "/.lock", session: lease.session}
-	if l.limit > 1 {
-		c = &semaphore{kv: client.KV(), prefix: prefix, limit: l.limit, session: lease.session}
-	}
-	if err := l.acquire(ctx, c); err != nil {
-		_ = settle(c) // a request that was given up may have got it
+	err = l.patiently(ctx, func(waiting context.Context) (err error) {
+		if lease, c, err = l.enter(waiting, client, prefix); err != nil {
+			return fmt.Errorf("creating a session for the lock: %w", err)
+		}
+		watchers.Go(func() { lease.keep(ctx, lose) })
+		return l.contend(waiting, c)
+	})
+	if err != nil {
+		if c != nil {
+			_ = settle() // a request that was given up may have got the lock
+		}
 		return err
 	}
 	key, index := c.fence()
@@ -155,19 +150,18 @@ func (l *locking) run(prefix string, program func(env ...string) *exec.Cmd) erro
 	j, err := startJob(program("CONSUL_LOCK_HELD=true", "PRAETOR_LOCK_HELD=true",
 		"PRAETOR_LOCK_KEY="+key, fmt.Sprintf("PRAETOR_LOCK_INDEX=%d", index)))
 	if err != nil {
-		_ = settle(c)
+		_ = settle()
 		return failf("Error! The command cannot be started: %v", err)
 	}
 	lost, stopped := l.attend(ctx, j, lease)
-	if running = !stopped; running { // the session is left to expire: that takes longer, and has a lock delay
+	if !stopped { // the session is left to expire: that takes longer, and has a lock delay
 		return failf("Error! The lock on %s was lost (%v), and the command could not be stopped: something of it runs as another user", prefix, lost)
 	}
-	over := lease.over()
 	l.tell("The command has ended: %v.", j.ProcessState)
-	released := settle(c)
+	released := settle()
 	switch {
 	case lost != nil:
-		if over {
+		if j.end.After(lease.certain()) {
 			fmt.Fprintf(l.stderr, "This process was paused for longer than its session lives: the command may have run beside the next holder's. "+
 				"Writes with ?fence=%s:%d would have been refused.\n", key, index)
 		}
@@ -178,6 +172,23 @@ func (l *locking) run(prefix string, program func(env ...string) *exec.Cmd) erro
 		return exit(2)
 	}
 	return nil
+}
+
+// enter makes the session with which we take part.
+func (l *locking) enter(ctx context.Context, client *api.Client, prefix string) (*lease, contest, error) {
+	behavior := ""
+	if l.limit > 1 {
+		behavior = api.SessionBehaviorDelete // a contender's key goes with its session
+	}
+	lease, err := newLease(ctx, client, l.times, l.name, behavior)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.tell("Session %s is there. Waiting for the lock on %s.", lease.session, prefix)
+	if l.limit > 1 {
+		return lease, &semaphore{kv: client.KV(), prefix: prefix, limit: l.limit, session: lease.session}, nil
+	}
+	return lease, &mutex{kv: client.KV(), key: prefix + "/.lock", session: lease.session}, nil
 }
 
 // attend waits for the job to end. When the lock is lost it stops the job, and
@@ -209,9 +220,9 @@ func (l *locking) attend(ctx context.Context, j *job, lease *lease) (lost error,
 	}
 }
 
-// acquire waits for the lock, for as long as held lives, -timeout allows and
-// nobody interrupts it.
-func (l *locking) acquire(held context.Context, c contest) error {
+// patiently does what gets the lock, for as long as -timeout allows and nobody
+// interrupts it.
+func (l *locking) patiently(held context.Context, get func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(held)
 	defer cancel(nil)
 	var timeout <-chan time.Time
@@ -219,20 +230,16 @@ func (l *locking) acquire(held context.Context, c contest) error {
 		timeout = time.After(l.timeout)
 	}
 	done := make(chan error)
-	go func() { done <- l.contend(ctx, c) }()
+	go func() { done <- get(ctx) }()
 	for {
 		select {
 		case err := <-done:
 			if cause := context.Cause(ctx); cause != nil {
-				err = cause
+				err = fmt.Errorf("acquiring the lock: %w", cause)
 			}
-			var told failure
-			if err == nil || errors.As(err, &told) {
-				return err
-			}
-			return fmt.Errorf("acquiring the lock: %w", err)
+			return err
 		case <-timeout:
-			cancel(failf("Error! The lock was not got within %v: somebody else holds it. A longer -timeout waits longer.", l.timeout))
+			cancel(failf("Error! The lock was not got within %v. A longer -timeout waits longer.", l.timeout))
 		case s := <-l.signals:
 			if s != syscall.SIGTSTP {
 				cancel(failf("Error! Interrupted while waiting for the lock (%v)", s))

@@ -33,7 +33,7 @@ func (l *locking) contend(ctx context.Context, c contest) error {
 		ours, free, err := l.lookPatiently(ctx, c, q)
 		switch {
 		case err != nil:
-			return err
+			return fmt.Errorf("acquiring the lock: %w", err)
 		case ours:
 			return nil
 		case !free:
@@ -52,7 +52,7 @@ func (l *locking) contend(ctx context.Context, c contest) error {
 		case err == nil:
 			failed = 0
 		case failed >= l.patience || !retryable(err):
-			return err
+			return fmt.Errorf("acquiring the lock: %w", err)
 		default:
 			failed++
 		}

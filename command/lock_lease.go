@@ -23,10 +23,21 @@ type lease struct {
 	until time.Time
 }
 
-func newLease(client *api.Client, times lockTimes, name, behavior string) (*lease, error) {
-	l := &lease{api: client.Session(), times: times, until: time.Now().Add(times.ttl)}
+// newLease makes a session. Where that took long, it is renewed at once.
+func newLease(ctx context.Context, client *api.Client, times lockTimes, name, behavior string) (*lease, error) {
+	q := (&api.WriteOptions{}).WithContext(ctx)
+	start := time.Now()
+	l := &lease{api: client.Session(), times: times, until: start.Add(times.ttl)}
 	var err error
-	l.session, _, err = l.api.Create(&api.SessionEntry{Name: name, TTL: times.ttl.String(), Behavior: behavior}, nil)
+	l.session, _, err = l.api.Create(&api.SessionEntry{Name: name, TTL: times.ttl.String(), Behavior: behavior}, q)
+	for err == nil && time.Since(start) > times.ttl/3 {
+		start = time.Now()
+		var entry *api.SessionEntry
+		if entry, _, err = l.api.Renew(l.session, q); err == nil && entry == nil {
+			err = errGone
+		}
+		l.until = start.Add(times.ttl)
+	}
 	return l, err
 }
 
@@ -49,9 +60,6 @@ func (l *lease) killBy() time.Time {
 	}
 	return last
 }
-
-// over says that nothing is certain any more.
-func (l *lease) over() bool { return time.Now().After(l.certain()) }
 
 // keep renews the session until ctx ends, or it says through lose that this
 // does not work.
@@ -79,7 +87,7 @@ func (l *lease) keep(ctx context.Context, lose context.CancelCauseFunc) {
 		case err != nil:
 			wait, failed = l.times.retry, err
 		case entry == nil:
-			lose(errors.New("its session is gone"))
+			lose(errGone)
 			return
 		default:
 			l.mu.Lock()
@@ -91,6 +99,7 @@ func (l *lease) keep(ctx context.Context, lose context.CancelCauseFunc) {
 }
 
 var (
+	errGone   = errors.New("its session is gone")
 	errSilent = errors.New("the server does not answer")
 	errPaused = errors.New("this process was paused") // if no renewal was even tried
 )

@@ -14,7 +14,7 @@ import (
 type job struct {
 	*exec.Cmd
 	done chan struct{} // closed when the program itself has ended
-	err  error         // then: how
+	end  time.Time     // once stopped: when nothing was left of it, or it was killed
 }
 
 func startJob(cmd *exec.Cmd) (*job, error) {
@@ -33,7 +33,7 @@ func startJob(cmd *exec.Cmd) (*job, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			j.err = cmd.Wait()
+			_ = cmd.Wait() // ProcessState has it
 		}
 	}()
 	return j, <-started
@@ -50,36 +50,37 @@ func (j *job) signal(s syscall.Signal) { _ = syscall.Kill(-j.Process.Pid, s) }
 func (j *job) stop(killBy time.Time) bool {
 	j.signal(syscall.SIGTERM)
 	j.signal(syscall.SIGCONT) // one that is stopped would not hear it
-	if j.await(killBy) == nil {
+	gone := j.await(killBy)
+	j.end = time.Now()
+	if gone {
 		return true
 	}
-	j.signal(syscall.SIGKILL)
-	err := j.await(time.Now().Add(time.Second))
+	if syscall.Kill(-j.Process.Pid, syscall.SIGKILL) == syscall.EPERM {
+		return false
+	}
 	select {
 	case <-j.done:
-		// In a container without an init the group may keep zombies for ever.
-		return err != syscall.EPERM
-	default:
+		// It is killed, and the kernel needs a moment. In a container without an
+		// init the group may keep zombies for ever.
+		j.await(time.Now().Add(100 * time.Millisecond))
+		return true
+	case <-time.After(time.Second):
 		return false
 	}
 }
 
-// await waits until nothing of the group is left, and returns nil; or else the
-// answer to a signal to it when time is up.
-func (j *job) await(until time.Time) (left error) {
-	left = syscall.EAGAIN
+// await waits until nothing of the group is left; false if something is when
+// time is up.
+func (j *job) await(until time.Time) bool {
 	for time.Now().Before(until) {
 		select {
 		case <-j.done:
-			switch err := syscall.Kill(-j.Process.Pid, 0); err {
-			case syscall.ESRCH:
-				return nil
-			case syscall.EPERM:
-				left = err
+			if syscall.Kill(-j.Process.Pid, 0) == syscall.ESRCH {
+				return true
 			}
 		default:
 		}
 		time.Sleep(min(10*time.Millisecond, time.Until(until)))
 	}
-	return left
+	return false
 }

@@ -70,12 +70,17 @@ func (s *lockServer) await(t *testing.T, what string, f func() bool) {
 	t.Fatal("never: " + what)
 }
 
-// hang makes the server fall silent, and returns when the last renewal was.
-func (s *lockServer) hang(t *testing.T) (renewed time.Time) {
+// hang makes the server fall silent until it is woken up. It returns when the
+// last renewal was.
+func (s *lockServer) hang(t *testing.T) (renewed time.Time, wake func()) {
 	silent := make(chan struct{})
-	t.Cleanup(func() { close(silent) })
+	wake = sync.OnceFunc(func() {
+		s.see(func() { s.hangs = nil })
+		close(silent)
+	})
+	t.Cleanup(wake)
 	s.see(func() { s.hangs, renewed = silent, s.renewed })
-	return renewed
+	return renewed, wake
 }
 
 // destroy invalidates a session, without the lock delay.
@@ -105,7 +110,6 @@ func (s *lockServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	if hangs != nil {
 		<-hangs
-		return
 	}
 	if fails {
 		http.Error(w, "No cluster leader", http.StatusInternalServerError)
@@ -281,7 +285,7 @@ func TestChildIsDeadBeforeTheLeaseEnds(t *testing.T) {
 			l := startLock(t, s, n, "app/x", line)
 			for start := time.Now(); last().IsZero() || time.Since(start) < testTiming.ttl/2; time.Sleep(10 * time.Millisecond) {
 			}
-			renewed := s.hang(t)
+			renewed, _ := s.hang(t)
 			l.ends(t, 1, "Error! The lock on app/x was lost", "the server does not answer")
 			if end := renewed.Add(testTiming.ttl); !last().Before(end) {
 				t.Errorf("the command lived until %v after the end of the lease", last().Sub(end))
@@ -417,6 +421,20 @@ func TestWaitingForALock(t *testing.T) {
 			t.Errorf("%d sessions are left", len(s.sessions))
 		}
 	})
+}
+
+func TestServerIsSilentAtFirst(t *testing.T) {
+	t.Parallel()
+	s := newLockServer(t)
+	_, wake := s.hang(t)
+	startLock(t, s, "-timeout=200ms", "app/x", "echo never").ends(t, 1, "Error! The lock was not got within 200ms.")
+	interrupted, patient := startLock(t, s, "app/x", "echo never"), startLock(t, s, "app/x", "echo got it")
+	time.Sleep(200 * time.Millisecond)
+	_ = interrupted.Process.Signal(os.Interrupt)
+	interrupted.ends(t, 1, "Error! Interrupted while waiting")
+	time.Sleep(testTiming.ttl) // the session may have been made at any time since
+	wake()
+	patient.ends(t, 0, "got it")
 }
 
 func TestSemaphore(t *testing.T) {
