@@ -30,6 +30,7 @@ type lockServer struct {
 	renewed  time.Time     // the last time a session was created or renewed
 	hangs    chan struct{} // not nil: nothing is answered until it is closed
 	fails    int           // so many reads are answered with 500
+	asked    int           // requests
 }
 
 func newLockServer(t *testing.T) *lockServer {
@@ -103,6 +104,7 @@ func (s *lockServer) destroy(id string) {
 func (s *lockServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
+	s.asked++
 	hangs, fails := s.hangs, s.fails > 0 && r.Method == http.MethodGet
 	if fails {
 		s.fails--
@@ -317,9 +319,9 @@ func TestLostLockStopsTheCommandAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newLockServer(t)
-			l := startLock(t, s, "-monitor-retry=2", "app/x", "trap 'echo asked to end; exit' TERM; while :; do sleep 0.01; done")
-			s.await(t, "locked", func() bool { p := s.pairs["app/x/.lock"]; return p != nil && p.Session != "" })
-			time.Sleep(100 * time.Millisecond) // for the trap
+			d := newDiary(t)
+			l := startLock(t, s, "-monitor-retry=2", "app/x", "trap 'echo asked to end; exit' TERM; echo ready >"+string(d)+"; while :; do sleep 0.01; done")
+			d.await(t, "ready\n")
 			start := time.Now()
 			lose(s)
 			l.ends(t, 1, "Error! The lock on app/x was lost, and the command was stopped: "+name, "asked to end")
@@ -343,18 +345,19 @@ func TestSignalsArePassedOn(t *testing.T) {
 	t.Parallel()
 	s := newLockServer(t)
 	held := func() bool { p := s.pairs["app/x/.lock"]; return p != nil && p.Session != "" }
-	l := startLock(t, s, "-child-exit-code", "app/x", "trap 'echo ending; exit 0' TERM; trap 'echo again' HUP; while :; do sleep 0.01; done")
-	s.await(t, "locked", held)
-	time.Sleep(100 * time.Millisecond) // for the traps
+	d := newDiary(t)
+	file := string(d)
+	l := startLock(t, s, "-child-exit-code", "app/x", "trap 'echo ending; exit 0' TERM; trap 'echo again >"+file+"' HUP; echo ready >"+file+
+		"; while :; do sleep 0.01; done")
+	d.await(t, "ready\n")
 	_ = l.Process.Signal(syscall.SIGTSTP)
 	_ = l.Process.Signal(syscall.SIGHUP)
-	time.Sleep(50 * time.Millisecond)
+	d.await(t, "again\n")
 	_ = l.Process.Signal(syscall.SIGTERM)
-	l.ends(t, 0, "again\n", "ending\n", "Not paused")
+	l.ends(t, 0, "ending\n", "Not paused")
 
-	l = startLock(t, s, "-child-exit-code", "app/x", "trap '' INT; while :; do sleep 0.01; done")
-	s.await(t, "locked again", held)
-	time.Sleep(100 * time.Millisecond)
+	l = startLock(t, s, "-child-exit-code", "app/x", "trap '' INT; echo ready >"+file+"; while :; do sleep 0.01; done")
+	d.await(t, "ready\n")
 	_ = l.Process.Signal(os.Interrupt)
 	time.Sleep(100 * time.Millisecond)
 	s.see(func() {
@@ -429,7 +432,7 @@ func TestServerIsSilentAtFirst(t *testing.T) {
 	_, wake := s.hang(t)
 	startLock(t, s, "-timeout=200ms", "app/x", "echo never").ends(t, 1, "Error! The lock was not got within 200ms.")
 	interrupted, patient := startLock(t, s, "app/x", "echo never"), startLock(t, s, "app/x", "echo got it")
-	time.Sleep(200 * time.Millisecond)
+	s.await(t, "asked for sessions", func() bool { return s.asked >= 3 })
 	_ = interrupted.Process.Signal(os.Interrupt)
 	interrupted.ends(t, 1, "Error! Interrupted while waiting")
 	time.Sleep(testTiming.ttl) // the session may have been made at any time since
