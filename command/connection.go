@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -116,10 +117,14 @@ func (c *connection) client() (*api.Client, error) {
 	return client, nil
 }
 
-// withQuery adds the parameters in a request's context to its URL: Raw cannot.
+// withQuery adds the parameters in a request's context to its URL, and gives an
+// answer without an end away, if the context asks for it: Raw can do neither.
 type withQuery struct{ http.RoundTripper }
 
-type queryKey struct{}
+type (
+	queryKey  struct{}
+	streamKey struct{}
+)
 
 func (t withQuery) RoundTrip(r *http.Request) (*http.Response, error) {
 	if more, ok := r.Context().Value(queryKey{}).(url.Values); ok {
@@ -128,14 +133,44 @@ func (t withQuery) RoundTrip(r *http.Request) (*http.Response, error) {
 		maps.Copy(query, more)
 		r.URL.RawQuery = query.Encode()
 	}
-	return t.RoundTripper.RoundTrip(r)
+	reply, err := t.RoundTripper.RoundTrip(r)
+	if body, ok := r.Context().Value(streamKey{}).(*io.ReadCloser); ok && err == nil && reply.StatusCode == http.StatusOK {
+		*body, reply.Body = reply.Body, io.NopCloser(strings.NewReader("null"))
+	}
+	return reply, err
+}
+
+// stream reads an endpoint whose answer ends when the caller, or ctx, does.
+func (c *connection) stream(ctx context.Context, client *api.Client, path string, query url.Values) (io.ReadCloser, error) {
+	var body io.ReadCloser
+	ctx = context.WithValue(context.WithValue(ctx, queryKey{}, query), streamKey{}, &body)
+	if _, err := client.Raw().Query(path, new(any), c.read().WithContext(ctx)); err != nil {
+		return nil, err
+	}
+	return body, nil
 }
 
 // put calls an endpoint that Consul's client does not know.
 func (c *connection) put(client *api.Client, path string, query url.Values) error {
+	return c.write(client, path, query, nil, nil)
+}
+
+// write does the same with a body, or for an endpoint that takes and answers
+// more than Consul's client knows; either may be nil.
+func (c *connection) write(client *api.Client, path string, query url.Values, in, out any) error {
 	q := (&api.WriteOptions{}).WithContext(context.WithValue(context.Background(), queryKey{}, query))
-	_, err := client.Raw().Write(path, nil, nil, q)
+	_, err := client.Raw().Write(path, in, out, q)
 	return err
+}
+
+// status is the status code and text that a server said no with; 0 for other
+// errors.
+func status(err error) (code int, text string) {
+	var refusal api.StatusError
+	if errors.As(err, &refusal) {
+		return refusal.Code, refusal.Body
+	}
+	return 0, ""
 }
 
 // secret is the token: a flag wins over the environment, a file over a value.
@@ -176,14 +211,39 @@ func (c *connection) explain(err error) string {
 		addr, source, err)
 }
 
+// predictor completes an operand by what a server answers within a moment.
+func predictor(ask func(client *api.Client, begun string, q *api.QueryOptions) []string) complete.Predictor {
+	return complete.PredictFunc(func(a complete.Args) []string {
+		client, err := new(connection).client()
+		if err != nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		return ask(client, a.Last, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
+	})
+}
+
 // keyPredictor completes keys, a folder at a time, by asking the server.
-var keyPredictor = complete.PredictFunc(func(a complete.Args) []string {
-	client, err := new(connection).client()
-	if err != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-	defer cancel()
-	keys, _, _ := client.KV().Keys(a.Last, "/", (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
+var keyPredictor = predictor(func(client *api.Client, begun string, q *api.QueryOptions) []string {
+	keys, _, _ := client.KV().Keys(begun, "/", q)
 	return keys
+})
+
+// sessionPredictor completes ids of sessions.
+var sessionPredictor = predictor(func(client *api.Client, _ string, q *api.QueryOptions) (ids []string) {
+	sessions, _, _ := client.Session().List(q)
+	for _, s := range sessions {
+		ids = append(ids, s.ID)
+	}
+	return ids
+})
+
+// nodePredictor completes names of nodes.
+var nodePredictor = predictor(func(client *api.Client, _ string, q *api.QueryOptions) (names []string) {
+	nodes, _, _ := client.Catalog().Nodes(q)
+	for _, n := range nodes {
+		names = append(names, n.Node)
+	}
+	return names
 })

@@ -6,7 +6,8 @@
 // rest in the same way for all of them.
 //
 // What scripts may rely on: data goes to stdout and all else to stderr; the
-// exit code is 0 for done, 1 for an error, 2 where "nothing found" has a
-// meaning of its own, 127 for an unknown command. Names, flags and output are
-// Consul's where Consul has the command; -format=json is ours on every table.
+// exit code is 0 for done, 1 for an error, 2 where "nothing found" (members) or
+// "what was run has failed" (lock) has a meaning of its own, 127 for an unknown
+// command. Names, flags and output are Consul's where Consul has the command;
+// -format=json is ours on every table.
 package command

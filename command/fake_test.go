@@ -25,6 +25,7 @@ type fake struct {
 	index    uint64
 	pairs    map[string]structs.DirEntry
 	log      []string                            // method and URI of each request
+	bodies   []string                            // and its body
 	snapshot []byte                              // what GET /v1/snapshot answers
 	restored []byte                              // what PUT /v1/snapshot got
 	refuse   func(r *http.Request) (int, string) // says no first, if it is set and its code is not 0
@@ -83,6 +84,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log = append(f.log, r.Method+" "+r.RequestURI)
+	f.bodies = append(f.bodies, string(body))
 	if f.refuse != nil {
 		if code, text := f.refuse(r); code != 0 {
 			http.Error(w, text, code)
@@ -95,6 +97,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	what := r.Method + " " + r.URL.Path
 	answer, known := canned[what]
+	if what == "PUT /v1/txn" {
+		answer, known = txnAnswer(w, string(body))
+	}
 	switch {
 	case what == "GET /v1/snapshot":
 		_, _ = w.Write(f.snapshot)
@@ -102,6 +107,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.restored = body
 	case known:
 		fmt.Fprint(w, answer)
+	case strings.HasPrefix(what, "PUT /v1/session/renew/"):
+		http.Error(w, "Session id not found", http.StatusNotFound)
 	default:
 		http.Error(w, "no such thing: "+what, http.StatusInternalServerError)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -101,20 +100,12 @@ Lists the members of the cluster that the server knows of by gossip, failed ones
 		for _, l := range lines {
 			row := []string{l.Node, l.Address, l.Status, l.Type, l.Build, l.Protocol, l.DC, l.Partition, l.Segment}
 			if *detailed {
-				row = append(row[:3], l.tags())
+				row = append(row[:3], equations(l.Tags))
 			}
 			rows = append(rows, row)
 		}
 		return v.printTable(rows)
 	}
-}
-
-func (m member) tags() string {
-	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(m.Tags)) {
-		pairs = append(pairs, name+"="+m.Tags[name])
-	}
-	return strings.Join(pairs, ",")
 }
 
 func join(v *verb) {

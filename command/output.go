@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,6 +26,17 @@ func (s *shell) printTable(rows [][]string) error {
 	return w.Flush()
 }
 
+// texts is a flag that may be given several times.
+type texts []string
+
+func (t *texts) String() string { return strings.Join(*t, ",") }
+
+// Set adds one more.
+func (t *texts) Set(text string) error {
+	*t = append(*t, text)
+	return nil
+}
+
 // size writes a number of bytes as people read it.
 func size(n int64) string {
 	units := []string{"B", "KB", "MB", "GB", "TB"}
@@ -44,3 +56,6 @@ func all(w io.Writer, parts ...[]byte) error {
 	}
 	return nil
 }
+
+// dash stands for what is empty, so that columns can be told apart.
+func dash(text string) string { return cmp.Or(text, "-") }

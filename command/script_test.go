@@ -74,9 +74,22 @@ func workspace(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, data := range map[string][]byte{
 		"consul.snap": snap, "cut.snap": snap[:30000], "flipped.snap": flipped,
-		"good.hcl":       []byte("server = true\ndata_dir = \"/tmp/praetor\"\nbind_addr = \"127.0.0.1\"\n"),
-		"bad.hcl":        []byte("server = true\ndata_dir = \"/tmp/praetor\"\nbind_addr = \"127.0.0.1\"\nbotstrap = true\n"),
-		"value":          []byte("from a file\n"),
+		"good.hcl": []byte("server = true\ndata_dir = \"/tmp/praetor\"\nbind_addr = \"127.0.0.1\"\n"),
+		"bad.hcl":  []byte("server = true\ndata_dir = \"/tmp/praetor\"\nbind_addr = \"127.0.0.1\"\nbotstrap = true\n"),
+		"value":    []byte("from a file\n"),
+		"web.hcl": []byte(`service {
+			name = "web"
+			port = 8080
+			tags = ["v1"]
+			meta { version = "1.4.2" }
+			checks = [{ id = "a", ttl = "30s" }]
+			tagged_addresses { wan { address = "198.51.100.7" port = 80 } }
+		}`),
+		"two.hcl":        []byte("services { name = \"a\" }\nservices { name = \"b\" id = \"b2\" check { ttl = \"1m\" } }\n"),
+		"db.json":        []byte(`{"service":{"Name":"db","ID":"db1","EnableTagOverride":true}}`),
+		"move.json":      []byte(`[{"KV":{"Verb":"set","Key":"a","Value":"MQ=="}},{"KV":{"Verb":"delete","Key":"b"}}]`),
+		"none.hcl":       []byte("server = true\n"),
+		"nobody.hcl":     []byte("service { port = 1 }\n"),
 		"two.json":       []byte(`[{"key":"b","flags":7,"value":"Mg=="},{"key":"a","value":""}]`),
 		"truncated.json": []byte(`[{"key":"c","flags":7,"value":"Mg=="},{"key`),
 	} {

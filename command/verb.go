@@ -20,13 +20,15 @@ type verb struct {
 	entry
 	help
 	operands []string      // names as in the usage line: KEY, [VALUE], PATH...
+	runs     bool          // the last operand is a command line, whose own flags are none of ours
 	flags    *flag.FlagSet // the verb's own
 	set      *flag.FlagSet // all flags, once parsed
 	complete complete.Predictor
 	run      func(operands []string) error
 
-	connection *connection // nil if it needs no server
-	format     *string     // -format, if the verb has it
+	connection *connection         // nil if it needs no server
+	format     *string             // -format, if the verb has it
+	choices    map[string][]string // values of flags, for completion
 }
 
 // help is what stands between usage and flags: sentences, then command lines
@@ -155,6 +157,9 @@ func (v *verb) literals(args []string, literal bool) ([]string, error) {
 		if !literal && a == "--" {
 			return append(operands, args[i+1:]...), nil
 		}
+		if v.runs && i >= len(v.operands) {
+			return append(operands, args[i:]...), nil
+		}
 		if !literal && flagLike.MatchString(a) {
 			return nil, misusef("The flag %s comes too late: flags go before the first operand (%q). If it is meant as an operand, put -- before it.",
 				a, args[0])
@@ -237,6 +242,8 @@ func (v *verb) AutocompleteFlags() complete.Flags {
 		switch {
 		case isBool && b.IsBoolFlag():
 			flags["-"+f.Name] = complete.PredictNothing
+		case v.choices[f.Name] != nil:
+			flags["-"+f.Name] = complete.PredictSet(v.choices[f.Name]...)
 		case f.Name == "format":
 			flags["-"+f.Name] = complete.PredictSet("pretty", "json")
 		case strings.HasSuffix(f.Name, "-file"), strings.HasSuffix(f.Name, "-cert"), strings.HasSuffix(f.Name, "-key"):
