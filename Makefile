@@ -35,7 +35,7 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5s)
 	if [ $$ran = 0 ] || [ $$failed != 0 ]; then echo "$$((ran - failed)) passed, $$failed failed"; fi; \
 	[ $$failed = 0 ]
 
-acceptance: ## run the official Go client's own tests and write the table of docs/compatibility.md (about 3 minutes)
+acceptance: ## run the official Go client's own tests and write the table of docs/compatibility.md (about 2 minutes)
 	$(GO) run ./testutil/acceptance
 
 bench: ## measure against the floor and print the table of docs/performance.md (about 2 minutes)

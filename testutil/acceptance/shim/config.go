@@ -39,6 +39,9 @@ func httpAddress(args []string) (network, address string, err error) {
 		if err != nil {
 			return "", "", err
 		}
+		if len(text) == 0 {
+			continue // to be written later, for a reload
+		}
 		if err := json.Unmarshal(text, &s); err != nil { // a later file wins where it says something
 			return "", "", fmt.Errorf("%s: %w", path, err)
 		}

@@ -21,6 +21,7 @@ func TestHTTPAddress(t *testing.T) {
 	socket := file("socket.json", `{"addresses":{"http":"unix:///tmp/a.sock"},"ports":{"http":1234}}`)
 	service := file("service.json", `{"service":{"name":"redis"}}`)
 	elsewhere := file("elsewhere.json", `{"addresses":{"http":"10.0.0.1"},"ports":{"http":1234}}`)
+	empty := file("empty.json", "")
 	broken := file("broken.json", `{`)
 	for _, tt := range []struct {
 		args []string
@@ -29,6 +30,7 @@ func TestHTTPAddress(t *testing.T) {
 		{[]string{"agent", "-config-file", port}, "tcp 127.0.0.1:1234"},
 		{[]string{"agent", "--config-file=" + port}, "tcp 127.0.0.1:1234"},
 		{[]string{"agent", "-config-file", port, "-config-file", service}, "tcp 127.0.0.1:1234"},
+		{[]string{"agent", "-config-file", port, "-config-file", empty}, "tcp 127.0.0.1:1234"},
 		{[]string{"agent", "-config-file", port, "-config-file", another}, "tcp 127.0.0.1:5678"},
 		{[]string{"agent", "-config-file", socket}, "unix /tmp/a.sock"},
 		{[]string{"agent", "-config-file", service}, ""},
