@@ -480,17 +480,12 @@ func TestTxnFindsTooMuch(t *testing.T) {
 		t.Error("it left something")
 	}
 
-	w := d.Write()
-	w.Begin(d.index + 1)
-	for i := range 10_000 {
-		c := structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: fmt.Sprint("many/", i)}}
-		if _, err := w.ApplyKV(&c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.Commit()
-	reply = d.Read().Txn(slices.Repeat([]structs.TxnOp{kvOp(structs.KVGetTree, structs.DirEntry{Key: "many/"})}, 200))
-	if got, want := outcome(reply), "104: the transaction finds more than 1048576 rows or 268435456 bytes of values"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	rows, runs := make([]structs.TxnResult, 1<<18), 0
+	reply = state.RunTxn(slices.Repeat([]structs.TxnOp{tree}, 8), func(*structs.TxnOp) ([]structs.TxnResult, error) {
+		runs++
+		return rows, nil
+	})
+	if got, want := outcome(reply), "4: the transaction finds more than 1048576 rows or 268435456 bytes of values"; got != want || runs != 5 {
+		t.Errorf("got %q after %d operations, want %q after 5", got, runs, want)
 	}
 }
