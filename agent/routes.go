@@ -23,6 +23,14 @@ var routes = []route{
 	{"DELETE /v1/kv/", kvDelete},
 
 	{"PUT /v1/txn", txn},
+
+	{"PUT /v1/session/create", sessionCreate},
+	{"PUT /v1/session/destroy/", sessionDestroy},
+	{"PUT /v1/session/renew/", sessionRenew},
+	{"GET /v1/session/info/", sessionInfo},
+	{"GET /v1/session/node/", sessionNode},
+	{"GET /v1/session/list", sessionList},
+
 	{"PUT /v1/catalog/register", catalogRegister},
 	{"PUT /v1/catalog/deregister", catalogDeregister},
 	{"GET /v1/catalog/datacenters", catalogDatacenters},
@@ -36,12 +44,6 @@ var routes = []route{
 	{"GET /v1/health/service/", healthService},
 	{"GET /v1/health/state/", healthState},
 	{"GET /v1/operator/usage", operatorUsage},
-	{"PUT /v1/session/create", sessionCreate},
-	{"PUT /v1/session/destroy/", sessionDestroy},
-	{"PUT /v1/session/renew/", sessionRenew},
-	{"GET /v1/session/info/", sessionInfo},
-	{"GET /v1/session/node/", sessionNode},
-	{"GET /v1/session/list", sessionList},
 
 	{"GET /v1/status/leader", statusLeader},
 	{"GET /v1/status/peers", statusPeers},

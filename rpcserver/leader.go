@@ -87,7 +87,7 @@ func (s *Server) lead(ctx context.Context) {
 			}
 		case m := <-s.reconcile:
 			if established {
-				s.reconcileMember(m)
+				s.reconcileMember(s.asNow(m))
 			}
 		case done := <-s.reassert:
 			done <- establish()
@@ -164,6 +164,18 @@ func (s *Server) reconcileAll() {
 		s.reconcileMember(m)
 	}
 	s.reconcileUnknown(members)
+}
+
+// asNow is a member as gossip sees it now: what we were told of it may be from
+// a time when another server led.
+func (s *Server) asNow(m serf.Member) serf.Member {
+	for _, now := range s.serf.Members() {
+		if now.Name == m.Name {
+			return now
+		}
+	}
+	m.Status = serf.StatusNone // forgotten
+	return m
 }
 
 // reconcileMember does so for one member.

@@ -203,9 +203,6 @@ func (s *Server) memberEvent(e serf.MemberEvent) {
 				s.pool.Forget(server.addr)
 			}
 		}
-		if e.EventType() == serf.EventMemberReap {
-			m.Status = serf.StatusNone // gossip has forgotten it, whatever it was
-		}
 		select {
 		case s.reconcile <- m:
 		default: // full: the next round over all members will see it

@@ -19,7 +19,7 @@ func (s *Server) reapTombstones(ctx context.Context) {
 	}
 	var notes []note
 	var noted uint64
-	ttl := max(s.config.TombstoneTTL, 2*structs.MaxLockDelay)
+	ttl := max(s.config.TombstoneTTL, structs.MaxLockDelay+time.Second)
 	every := time.NewTicker(s.config.TombstoneStep)
 	defer every.Stop()
 	for {

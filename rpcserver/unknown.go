@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/serf/serf"
 
+	"praetor/state"
 	"praetor/structs"
 )
 
@@ -24,9 +25,12 @@ import (
 // under which a snapshot was restored, begins anew: nothing comes early.
 //
 // Only the goroutine of the leader's duties uses it.
-type unknownNodes struct{ since map[string]time.Time }
+type unknownNodes struct {
+	store *state.Store // in which they were missed
+	since map[string]time.Time
+}
 
-func (u *unknownNodes) reset() { u.since = nil }
+func (u *unknownNodes) reset() { *u = unknownNodes{} }
 
 // reconcileUnknown looks for nodes that gossip should know and does not.
 func (s *Server) reconcileUnknown(members []serf.Member) {
@@ -36,7 +40,11 @@ func (s *Server) reconcileUnknown(members []serf.Member) {
 	}
 	missing := map[string]time.Time{}
 	now := time.Now()
-	for _, check := range s.fsm.Store().Read().ChecksInState(structs.HealthAny) {
+	store := s.fsm.Store()
+	if store != s.unknown.store {
+		s.unknown = unknownNodes{store: store}
+	}
+	for _, check := range store.Read().ChecksInState(structs.HealthAny) {
 		name := structs.FoldName(check.Node)
 		if check.CheckID != structs.SerfHealth || known[name] {
 			continue

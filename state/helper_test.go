@@ -50,6 +50,17 @@ func (d *db) deleteTree(prefix string) {
 	d.kv(structs.KVDeleteTree, structs.DirEntry{Key: prefix})
 }
 
+// timed sets a key that has a TTL.
+func (d *db) timed(key string) {
+	d.t.Helper()
+	d.kv(structs.KVSet, structs.DirEntry{Key: key, Value: []byte("v"), TTL: time.Minute})
+}
+
+func (d *db) expire(key string) {
+	d.t.Helper()
+	d.kv(structs.KVExpire, structs.DirEntry{Key: key, TTLIndex: d.Read().KeyTTL(key).Index})
+}
+
 // at sets the raft index of the next command.
 func (d *db) at(index uint64) *db {
 	d.index = index - 1

@@ -90,7 +90,8 @@ func (w *Writer) createSession(s *structs.Session) error {
 	if Sessions.get(&w.Reader, sessionKey(s.ID)) != nil {
 		return structs.Errorf(structs.Conflict, "Session '%s' exists", s.ID)
 	}
-	if w.node(s.Node) == nil {
+	node := w.node(s.Node)
+	if node == nil {
 		return structs.Errorf(structs.Invalid, "Missing node registration")
 	}
 	for _, id := range checksOf(s) {
@@ -105,10 +106,29 @@ func (w *Writer) createSession(s *structs.Session) error {
 	row := *s
 	row.ExpiresIn = 0
 	row.CreateIndex, row.ModifyIndex = w.index, w.index
+	share(&row, node)
 	Sessions.put(w, &row)
 	w.changed(Sessions.name)
 	w.turnChecks(&row, structs.HealthPassing)
 	return nil
+}
+
+var standardChecks = []string{structs.SerfHealth}
+
+// share lets sessions have one copy of what is alike in most of them.
+func share(s *structs.Session, node *structs.Node) {
+	if s.Node == node.Node {
+		s.Node = node.Node
+	}
+	switch s.Behavior {
+	case structs.SessionRelease:
+		s.Behavior = structs.SessionRelease
+	case structs.SessionDelete:
+		s.Behavior = structs.SessionDelete
+	}
+	if slices.Equal(s.NodeChecks, standardChecks) {
+		s.NodeChecks = standardChecks
+	}
 }
 
 // destroySession invalidates a session: its locks are lost, and whatever else

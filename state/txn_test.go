@@ -378,7 +378,7 @@ func TestTxnCatalogSeesItself(t *testing.T) {
 	if want := "node n 1.1.1.1 @5/5 service s 0 @5/5 check c passing @5/5 check c passing @5/5 node n 1.1.1.1 @5/5"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	d.session("held", "n", "c")
+	d.session(structs.Session{ID: "held", Node: "n", NodeChecks: []string{"c"}})
 	lock := structs.DirEntry{Key: "k", Session: "held", Value: []byte("v")}
 	if got, want := outcome(d.txn(kvOp(structs.KVLock, lock), kvOp(structs.KVCheckSession, lock))), "k=(0 1 held)@7/7 k=(0 1 held)@7/7"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -403,8 +403,8 @@ func TestTxnCatalogSeesItself(t *testing.T) {
 func TestTxnSessionDelete(t *testing.T) {
 	t.Parallel()
 	d := catalogDB(t)
-	d.session("one", "n")
-	d.session("two", "n")
+	d.session(structs.Session{ID: "one", Node: "n", LockDelay: time.Second})
+	d.session(structs.Session{ID: "two", Node: "n"})
 	k := func(session string, lockIndex uint64) structs.DirEntry {
 		return structs.DirEntry{Key: "k", Session: session, LockIndex: lockIndex}
 	}
@@ -442,20 +442,6 @@ func TestTxnSessionDelete(t *testing.T) {
 	if want := "k=(0 2 two)@20/25 k=(0 2 two)@20/25 k=(0 2 )@20/25"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-}
-
-// session creates a session at the next raft index. It has a lock delay.
-func (d *db) session(id, node string, checks ...string) {
-	d.t.Helper()
-	d.index++
-	w := d.Write()
-	defer w.Abort()
-	w.Begin(d.index)
-	s := structs.Session{ID: id, Node: node, NodeChecks: checks, LockDelay: time.Second}
-	if _, err := w.ApplySession(&structs.SessionRequest{Op: structs.SessionCreate, Session: s}); err != nil {
-		d.t.Fatal(err)
-	}
-	w.Commit()
 }
 
 // A transaction that would find more than any server should hold fails, and

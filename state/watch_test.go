@@ -40,6 +40,25 @@ func TestWriteWakesWhomItConcerns(t *testing.T) {
 		{"same set, get", func(d *db) { d.set("a/1", "v") }, get("a/1"), false},
 		{"same set, list", func(d *db) { d.set("a/1", "v") }, list("a/"), false},
 		{"same set, list all", func(d *db) { d.set("a/1", "v") }, list(""), false},
+		{"refresh, get", func(d *db) { d.timed("a/t") }, get("a/t"), false},
+		{"refresh, list", func(d *db) { d.timed("a/t") }, list("a/"), false},
+		{"refresh, list all", func(d *db) { d.timed("a/t") }, list(""), false},
+		{"end of TTL, get", func(d *db) { d.set("a/t", "v") }, get("a/t"), true},
+		{"expiry, get", func(d *db) { d.timed("a/t"); d.expire("a/t") }, get("a/t"), true},
+		{"expiry, list", func(d *db) { d.timed("a/t"); d.expire("a/t") }, list("a/"), true},
+		{"lock, get", func(d *db) { d.lock("a/1", "s") }, get("a/1"), true},
+		{"lock, get other", func(d *db) { d.lock("a/1", "s") }, get("a/2"), false},
+		{"lost session, get", func(d *db) { d.destroy("s") }, get("b/1"), true},
+		{"lost session, get other", func(d *db) { d.destroy("s") }, get("a/1"), false},
+		{"lost session, session", func(d *db) { d.destroy("s") }, func(r *state.Reader) { r.Session("s") }, true},
+		{"lost session, other session", func(d *db) { d.destroy("s") }, func(r *state.Reader) { r.Session("t") }, false},
+		{"lost session, node", func(d *db) { d.destroy("s") }, func(r *state.Reader) { r.NodeSessions("n") }, true},
+		{"lost session, other node", func(d *db) { d.destroy("s") }, func(r *state.Reader) { r.NodeSessions("m") }, false},
+		{"lost session, sessions", func(d *db) { d.destroy("s") }, func(r *state.Reader) { r.Sessions() }, true},
+		{"lost session, index", func(d *db) { d.destroy("s") }, func(r *state.Reader) { r.SessionsIndex() }, true},
+		{"new session, sessions", func(d *db) { d.session(structs.Session{ID: "u", Node: "n"}) }, func(r *state.Reader) { r.Sessions() }, true},
+		{"refresh, TTLs", func(d *db) { d.timed("a/t") }, func(r *state.Reader) { r.KeyTTLsSince(1000) }, true},
+		{"set, TTLs", func(d *db) { d.set("a/1", "x") }, func(r *state.Reader) { r.KeyTTLsSince(0) }, false},
 		{"cas in vain, list", func(d *db) { d.kv(structs.KVCAS, structs.DirEntry{Key: "a/1"}) }, list(""), false},
 		{"delete of nothing, list", func(d *db) { d.delete("zzz") }, list(""), false},
 		{"delete of nothing, get", func(d *db) { d.delete("zzz") }, get("zzz"), false},
@@ -55,6 +74,12 @@ func TestWriteWakesWhomItConcerns(t *testing.T) {
 					d.set(fmt.Sprintf("b/%d", i), "v")
 				}
 				d.delete("a/11")
+				d.timed("a/t")
+				d.node("n", "c")
+				d.node("m", "c")
+				d.session(structs.Session{ID: "s", Node: "n"})
+				d.session(structs.Session{ID: "t", Node: "m"})
+				d.lock("b/1", "s")
 				r := d.Watch()
 				test.read(r)
 				test.write(d)

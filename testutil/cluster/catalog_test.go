@@ -110,6 +110,31 @@ func TestCatalogFollowsServers(t *testing.T) {
 	}, withMeta)
 }
 
+// A new leader goes by what gossip believes now, not by what it was told while
+// another led: a failure that is long over must not end anybody's session.
+func TestNewLeaderForgetsOldFailures(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		n, next := c.Followers()[0], c.Followers()[1]
+		name := n.Config.NodeName
+		awaitHealth(t, c, name, "passing", 10*time.Second)
+		n.Crash()
+		awaitHealth(t, c, name, "critical", 30*time.Second)
+		n.Start()
+		n.Join(c.Leader())
+		awaitHealth(t, c, name, "passing", 30*time.Second)
+		time.Sleep(5 * time.Second)
+		before := *c.Leader().FSM().Store().Read().Check(name, structs.SerfHealth)
+		if err := operate(c.Leader(), "TransferLeader", next); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if after := c.Leader().FSM().Store().Read().Check(name, structs.SerfHealth); after.ModifyIndex != before.ModifyIndex {
+			t.Errorf("the check was written at %d, by a leader that saw nothing happen: %+v", after.ModifyIndex, after)
+		}
+	})
+}
+
 // Whoever registers something on a server's node finds it there later.
 func TestReconcileKeepsWhatOthersWrote(t *testing.T) {
 	t.Parallel()
@@ -201,6 +226,16 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 		}
 		awaitHealth(t, c, "foreign1", "critical", 3*time.Minute)
 		took(t, "critical after the restore", restored, grace, grace+2*time.Minute)
+
+		// Another restore begins anew, under the same leader too.
+		if err := restore(c.Leader(), archive); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(grace - 5*time.Second)
+		if got := health(t, c.Leader(), "foreign1"); got != "passing" {
+			t.Errorf("within the grace of the second restore: got %s, want passing", got)
+		}
+		awaitHealth(t, c, "foreign1", "critical", 3*time.Minute)
 		if err := c.Followers()[0].ForceLeave("foreign2", false); err != nil {
 			t.Errorf("force-leave: %v", err)
 		}
@@ -208,7 +243,6 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 			t.Errorf("after force-leave: got %s", got)
 		}
 		agent := startAgent(t, c, "10.0.2.1", "foreign3")
-		defer agent.Shutdown()
 		awaitHealth(t, c, "foreign3", "passing", 10*time.Second)
 
 		// The next leader begins to count anew.
@@ -228,6 +262,9 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 		if got := health(t, c.Leader(), "foreign3"); got != "passing" {
 			t.Errorf("a node that came: got %s", got)
 		}
+		agent.Shutdown()
+		awaitHealth(t, c, "foreign3", "critical", 30*time.Second)
+		awaitHealth(t, c, "foreign3", "gone", reap+time.Minute) // gossip has forgotten it
 	}, soon)
 }
 

@@ -372,3 +372,26 @@ func TestLockIsHeldByOne(t *testing.T) {
 		}
 	})
 }
+
+// However soon tombstones are to be reaped, one outlives the lock delay that it
+// remembers.
+func TestTombstoneOutlivesLockDelay(t *testing.T) {
+	t.Parallel()
+	story(t, 1, func(t *testing.T, c *cluster.Cluster) {
+		a := newApp(t, c)
+		lost := a.session(structs.Session{LockDelay: time.Minute, Behavior: structs.SessionDelete})
+		next := a.session(structs.Session{})
+		a.acquire("k", lost)
+		start := time.Now()
+		if err := a.Session().Destroy(context.Background(), lost); err != nil {
+			t.Fatal(err)
+		}
+		for !a.acquire("k", next) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		took(t, "the lock delay", start, time.Minute, time.Minute+200*time.Millisecond)
+		if e := a.entry("k"); e.LockIndex != 2 {
+			t.Errorf("got LockIndex %d, want 2", e.LockIndex)
+		}
+	}, func(_ int, c *rpcserver.Config) { c.TombstoneTTL, c.TombstoneStep = time.Second, time.Second })
+}
