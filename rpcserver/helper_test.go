@@ -2,8 +2,10 @@ package rpcserver_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 

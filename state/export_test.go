@@ -9,6 +9,9 @@ import (
 	"praetor/structs"
 )
 
+// RunTxn runs operations as a transaction does.
+var RunTxn = runTxn
+
 // Dump is every row of a table as text.
 func Dump(table anyTable, r *Reader) string {
 	text := ""

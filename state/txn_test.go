@@ -378,7 +378,7 @@ func TestTxnCatalogSeesItself(t *testing.T) {
 	if want := "node n 1.1.1.1 @5/5 service s 0 @5/5 check c passing @5/5 check c passing @5/5 node n 1.1.1.1 @5/5"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	d.session(structs.Session{ID: "held", Node: "n", NodeChecks: []string{"c"}, LockDelay: time.Second})
+	d.session(structs.Session{ID: "held", Node: "n", NodeChecks: []string{"c"}})
 	lock := structs.DirEntry{Key: "k", Session: "held", Value: []byte("v")}
 	if got, want := outcome(d.txn(kvOp(structs.KVLock, lock), kvOp(structs.KVCheckSession, lock))), "k=(0 1 held)@7/7 k=(0 1 held)@7/7"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -404,7 +404,7 @@ func TestTxnSessionDelete(t *testing.T) {
 	t.Parallel()
 	d := catalogDB(t)
 	d.session(structs.Session{ID: "one", Node: "n", LockDelay: time.Second})
-	d.session(structs.Session{ID: "two", Node: "n", LockDelay: time.Second})
+	d.session(structs.Session{ID: "two", Node: "n"})
 	k := func(session string, lockIndex uint64) structs.DirEntry {
 		return structs.DirEntry{Key: "k", Session: session, LockIndex: lockIndex}
 	}
@@ -466,17 +466,12 @@ func TestTxnFindsTooMuch(t *testing.T) {
 		t.Error("it left something")
 	}
 
-	w := d.Write()
-	w.Begin(d.index + 1)
-	for i := range 10_000 {
-		c := structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: fmt.Sprint("many/", i)}}
-		if _, err := w.ApplyKV(&c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.Commit()
-	reply = d.Read().Txn(slices.Repeat([]structs.TxnOp{kvOp(structs.KVGetTree, structs.DirEntry{Key: "many/"})}, 200))
-	if got, want := outcome(reply), "104: the transaction finds more than 1048576 rows or 268435456 bytes of values"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	rows, runs := make([]structs.TxnResult, 1<<18), 0
+	reply = state.RunTxn(slices.Repeat([]structs.TxnOp{tree}, 8), func(*structs.TxnOp) ([]structs.TxnResult, error) {
+		runs++
+		return rows, nil
+	})
+	if got, want := outcome(reply), "4: the transaction finds more than 1048576 rows or 268435456 bytes of values"; got != want || runs != 5 {
+		t.Errorf("got %q after %d operations, want %q after 5", got, runs, want)
 	}
 }
