@@ -200,8 +200,8 @@ func startAgent(t testing.TB, c *cluster.Cluster, ip, name string) *serf.Serf {
 // turn critical, and go only much later or on request.
 func TestRestoreKeepsForeignNodes(t *testing.T) {
 	t.Parallel()
-	const grace, reap = 5 * time.Minute, 20 * time.Minute
-	soon := func(_ int, c *rpcserver.Config) { c.ReconnectTimeout = reap }
+	const grace, reap = 2 * time.Minute, 6 * time.Minute // less than the defaults: gossip costs time even here
+	soon := func(_ int, c *rpcserver.Config) { c.ReconnectTimeout, c.UnknownGrace = reap, grace }
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
 		awaitHealth(t, c, "node2", "passing", 10*time.Second)
 		for _, name := range []string{"foreign1", "foreign2", "foreign3"} {
