@@ -118,6 +118,11 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.keepClusterID(); err != nil {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
+	// Our own node comes before we are ready, so that whoever is served can make
+	// sessions on it.
+	if err := s.reconcileNode(s.serf.LocalMember()); err != nil {
+		s.logger.Warn("cannot put our own node into the catalog", "error", err)
+	}
 	s.noteSessions()
 	s.sessions.start(s.fsm.Store())
 	s.unknown.reset()
