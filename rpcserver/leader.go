@@ -119,6 +119,11 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
 	s.coordinates.take() // of an earlier term: their nodes have sent newer ones elsewhere
+	// Our own node comes before we are ready, so that whoever is served can make
+	// sessions on it.
+	if err := s.reconcileNode(s.serf.LocalMember()); err != nil {
+		s.logger.Warn("cannot put our own node into the catalog", "error", err)
+	}
 	s.noteSessions()
 	s.sessions.start(s.fsm.Store())
 	s.unknown.reset()
