@@ -163,7 +163,6 @@ func newLocalTest(t *testing.T, catalog *fakeCatalog, dir string) *localTest {
 	if err := l.load(); err != nil {
 		t.Fatal(err)
 	}
-	l.compareFirst()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { l.run(ctx) })
