@@ -265,19 +265,6 @@ func (l *local) configure(services []*structs.ServiceDefinition, checks []*struc
 	l.rounds.wake()
 }
 
-// compareFirst keeps the catalog from being told anything before it was asked:
-// what others may change there is not undone by a restart.
-func (l *local) compareFirst() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.services {
-		s.sync = later
-	}
-	for _, c := range l.checks {
-		c.sync = later
-	}
-}
-
 // acceptable reports why the catalog would never take a service or checks: then
 // they are not taken here either.
 func (l *local) acceptable(service *structs.NodeService, checks []*structs.CheckDefinition) error {
@@ -339,7 +326,6 @@ func (a *Agent) startLocal() error {
 		return err
 	}
 	a.local.configure(a.config.Services, a.config.NodeChecks)
-	a.local.compareFirst()
 	a.tasks.Go(func() { a.local.run(a.ctx) })
 	return nil
 }

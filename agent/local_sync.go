@@ -29,7 +29,7 @@ type syncState int
 
 const (
 	dirty  syncState = iota // the catalog must be told
-	later                   // it has to be compared first: it was just loaded, or was refused
+	later                   // it was refused: the next comparison tries again
 	synced                  // it stands there as it is here
 )
 
@@ -100,9 +100,9 @@ func (l *local) run(ctx context.Context) {
 			if !compared {
 				compared = l.compare(ctx, true) == nil
 			}
-			reached := l.tell(ctx)
+			reached := compared && l.tell(ctx) // what others may change there is not undone by a restart
 			close(over)
-			if !reached || !compared {
+			if !reached {
 				retry.Reset(retryAfter)
 			}
 		case <-compare.C:
