@@ -45,6 +45,9 @@ bench: ## measure against the floor and print the table of docs/performance.md (
 bench-watch: ## measure 10,000 watchers, as blocking queries and as feeds (about 2 minutes)
 	$(GO) test -run '^$$' -bench Watch -benchtime 1x ./testutil/bench
 
+bench-coordination: ## measure transactions, locks and sessions beside plain writes (about a minute)
+	$(GO) test -run '^$$' -bench Coordination -benchtime 1x ./testutil/bench
+
 microbench: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./fsm/... ./rpcserver/... ./state/... ./structs/...
 
