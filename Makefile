@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test check fuzz-short acceptance bench bench-watch bench-coordination microbench cluster clean help
+.PHONY: build run test long check fuzz-short acceptance bench bench-watch bench-coordination microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -16,6 +16,9 @@ run: build ## build and run one server on 127.0.0.1, data in ./data
 
 test: ## run all tests with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+
+long: ## run the story of 100,000 changes, which the race detector makes too long for "test"
+	$(GO) test -count 1 -run TestFeedMissesNothing ./testutil/cluster
 
 check: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
