@@ -43,7 +43,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		if err := run(r); err != nil {
 			return err
 		}
-		s.setMeta(meta, r.Index())
+		s.setMeta(meta, r.Epoch(), r.Index())
 		if after == 0 {
 			return nil
 		}
@@ -77,8 +77,12 @@ func (s *Server) waitTime(q *structs.QueryOptions) time.Duration {
 	return min(q.MaxQueryTime, s.config.MaxQueryTime)
 }
 
-func (s *Server) setMeta(meta *structs.QueryMeta, index uint64) {
-	meta.Index = max(index, 1) // 0 would make a client ask again at once, for ever
+// setMeta describes a reply from a state of this epoch. Its index is never below
+// the epoch's floor: the rows of a restored snapshot are older than what clients
+// have seen before, and nobody may wait for such an index to be passed.
+func (s *Server) setMeta(meta *structs.QueryMeta, epoch *state.Epoch, index uint64) {
+	meta.Index = max(index, epoch.Floor, 1) // 0 would make a client ask again at once, for ever
+	meta.Epoch = epoch.ID
 	if s.isRaftLeader() {
 		meta.LastContact, meta.KnownLeader = 0, true
 		return

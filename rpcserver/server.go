@@ -244,6 +244,8 @@ func (s *Server) Stats() map[string]map[string]string {
 			"leader_addr":       string(leader),
 			"bootstrap":         strconv.FormatBool(s.config.Bootstrap),
 			"known_datacenters": "1",
+			"cluster_id":        s.ownCluster(),
+			"epoch":             s.Epoch(),
 		},
 		"raft":     s.raft.Stats(),
 		"serf_lan": s.serf.Stats(),

@@ -156,6 +156,6 @@ func sessionRenew(ctx context.Context, s *Server, q *structs.SessionSpecificRequ
 	if session != nil {
 		reply.Sessions = s.expiring(session)
 	}
-	s.setMeta(&reply.QueryMeta, r.Index())
+	s.setMeta(&reply.QueryMeta, r.Epoch(), r.Index())
 	return nil
 }
