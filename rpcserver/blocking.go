@@ -13,7 +13,7 @@ import (
 // again whenever something that it read has changed, until the index of what
 // was read is above MinQueryIndex, the time is up, ctx ends or the server stops;
 // then the last result stands. A restored snapshot ends the wait, whatever the
-// index.
+// index, as soon as the cluster is known to have it.
 func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *structs.QueryMeta, run func(*state.Reader) error) error {
 	after := q.MinQueryIndex
 	if after > 0 {
@@ -25,6 +25,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		ctx = timed
 	}
 	misses := 0
+	var last *state.Store
 	for ran := false; ; ran = true {
 		if q.RequireConsistent {
 			if err := s.proveLeadership(ctx); err != nil {
@@ -34,7 +35,17 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 				return err
 			}
 		}
-		store := s.fsm.Store()
+		store, err := s.provenStore(ctx, !q.AllowStale)
+		if err != nil {
+			if ran && ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if ran && store != last {
+			after = 0
+		}
+		last = store
 		view := store.Read
 		if after > 0 {
 			view = store.Watch
@@ -58,9 +69,6 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		}
 		if r.Wait(ctx) != nil {
 			return nil
-		}
-		if s.fsm.Store() != store {
-			after = 0
 		}
 	}
 }

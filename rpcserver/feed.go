@@ -67,7 +67,10 @@ func (f *Feed) Run(ctx context.Context, send func([]structs.FeedEvent) error) er
 	ctx, cancel := s.whileUp(ctx)
 	defer cancel()
 	for {
-		err := f.runStore(ctx, s.fsm.Store(), send)
+		store, err := s.provenStore(ctx, false)
+		if err == nil {
+			err = f.runStore(ctx, store, send)
+		}
 		switch {
 		case s.ctx.Err() != nil:
 			return nil

@@ -67,6 +67,8 @@ type Server struct {
 	lockDelays lockDelays
 	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
 
+	raftSettings sync.Mutex // held to change those that can change while raft runs
+
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting
@@ -144,6 +146,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
+	s.tasks.Go(s.resync)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)
 	}
