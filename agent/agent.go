@@ -60,6 +60,7 @@ type Agent struct {
 	webTLS  *certificates
 	http    *httpServer
 	events  eventRing
+	epoch   epochHeader
 	local   *local
 
 	live      atomic.Pointer[config.Runtime] // config with what was reloaded since

@@ -292,7 +292,7 @@ func TestBrokenSnapshot(t *testing.T) {
 	}
 	length := int64(100 << 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &exchange{Agent: &Agent{logger: hclog.NewNullLogger(), config: &config.Runtime{}}, w: w, r: r}
+		c := &exchange{Agent: &Agent{logger: hclog.NewNullLogger(), config: &config.Runtime{}}, w: w, r: r, dated: true}
 		if err := c.sendArchive(broken(length), &structs.QueryMeta{}); err != nil {
 			c.fail(err)
 		}

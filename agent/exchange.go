@@ -28,6 +28,7 @@ type exchange struct {
 	query    query
 	pretty   bool
 	buf      []byte // room to encode the reply in
+	dated    bool   // the reply says of which epoch what was read is
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{query: make(query, 0, 8)} }}
@@ -102,6 +103,9 @@ const gzipFrom = 1400
 // send answers with a body that is all there.
 func (c *exchange) send(status int, contentType []string, body []byte) {
 	header := c.w.Header()
+	if !c.dated {
+		c.setEpoch(header, c.server.Epoch())
+	}
 	if contentType != nil {
 		header["Content-Type"] = contentType
 	}
@@ -209,9 +213,13 @@ func (c *exchange) setMeta(m *structs.QueryMeta) {
 	c.setContact(m)
 }
 
-// setContact sets the headers that say how fresh an answer is.
+// setContact sets the headers that say how fresh an answer is, and of which epoch.
 func (c *exchange) setContact(m *structs.QueryMeta) {
 	header := c.w.Header()
+	if m.Epoch != "" {
+		c.setEpoch(header, m.Epoch)
+		c.dated = true
+	}
 	header["X-Consul-Lastcontact"] = textZero
 	if m.LastContact > 0 {
 		header["X-Consul-Lastcontact"] = []string{strconv.FormatInt(m.LastContact.Milliseconds(), 10)}

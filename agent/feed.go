@@ -146,6 +146,10 @@ func appendEvent(b []byte, e *structs.FeedEvent) []byte {
 	case structs.FeedReset:
 		b = append(b, `,"Reason":`...)
 		b = appendString(b, e.Reason)
+		if e.Epoch != "" {
+			b = append(b, `,"Epoch":`...)
+			b = appendString(b, e.Epoch)
+		}
 	case structs.FeedProgress:
 		b = append(b, `,"KnownLeader":`...)
 		b = strconv.AppendBool(b, e.KnownLeader)

@@ -102,7 +102,7 @@ func TestFeedLines(t *testing.T) {
 		}
 	}
 	s.want(base,
-		`{"Type":"reset","Index":N+2,"Reason":"the feed starts here"}`,
+		`{"Type":"reset","Index":N+2,"Reason":"the feed starts here","Epoch":"`+a.agent.server.Epoch()+`"}`,
 		`{"Type":"put","Key":"app/a","Value":"MQ==","Flags":0,"LockIndex":0,"CreateIndex":N+0,"ModifyIndex":N+0}`,
 		`{"Type":"put","Key":"app/b","Value":null,"Flags":7,"LockIndex":0,"CreateIndex":N+1,"ModifyIndex":N+1}`,
 		`{"Type":"synced","ID":"N+2","Index":N+2}`)
@@ -141,7 +141,7 @@ func TestFeedSSE(t *testing.T) {
 	if got := s.header.Get("Content-Type"); got != "text/event-stream" {
 		t.Errorf("got Content-Type %s", got)
 	}
-	s.want(base, "id", "event: reset", `data: {"Type":"reset","Index":N+0,"Reason":"the feed starts here"}`, "",
+	s.want(base, "id", "event: reset", `data: {"Type":"reset","Index":N+0,"Reason":"the feed starts here","Epoch":"`+a.agent.server.Epoch()+`"}`, "",
 		"event: put", `data: {"Type":"put","Key":"a","Value":"MQ==","Flags":0,"LockIndex":0,"CreateIndex":N+0,"ModifyIndex":N+0}`, "",
 		"id: N+0", "event: synced", `data: {"Type":"synced","ID":"N+0","Index":N+0}`, "")
 	a.put("a", "2")

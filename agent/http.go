@@ -52,6 +52,9 @@ func (h *httpAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	settings := h.agent.settings()
 	header := w.Header()
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		h.agent.setEpoch(header, h.agent.server.Epoch())
+	}
 	for name, value := range settings.HTTPConfig.ResponseHeaders {
 		header.Set(name, value)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
+	"praetor/state"
 	"praetor/structs"
 	"praetor/testutil"
 )
@@ -284,7 +285,5 @@ func TestPreparedQueryFixture(t *testing.T) {
 	if diff := cmp.Diff(want.Queries, queries); diff != "" {
 		t.Error(diff)
 	}
-	if index := got.header.Get("X-Consul-Index"); index != "412" {
-		t.Errorf("got index %s, want 412", index)
-	}
+	a.wantRestoredIndex(got.header, 412, func(r *state.Reader) { r.PreparedQueries() })
 }

@@ -96,7 +96,9 @@ func (f *FSM) Restore(source io.ReadCloser) error {
 		return err
 	}
 	f.chunks = loaded.chunks
-	loaded.Store.BeginHistory(sourceIndex(source, loaded.Header.LastIndex))
+	index := sourceIndex(source, loaded.Header.LastIndex)
+	loaded.Store.BeginEpoch(index)
+	loaded.Store.BeginHistory(index)
 	old := f.store.Swap(loaded.Store)
 	loaded.Store.LimitHistory(int(f.history.Load()))
 	old.Abandon()

@@ -13,7 +13,7 @@ import (
 // again whenever something that it read has changed, until the index of what
 // was read is above MinQueryIndex, the time is up, ctx ends or the server stops;
 // then the last result stands. A restored snapshot ends the wait, whatever the
-// index.
+// index, as soon as the cluster is known to have it.
 func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *structs.QueryMeta, run func(*state.Reader) error) error {
 	after := q.MinQueryIndex
 	if after > 0 {
@@ -25,6 +25,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		ctx = timed
 	}
 	misses := 0
+	var last *state.Store
 	for ran := false; ; ran = true {
 		if q.RequireConsistent {
 			if err := s.proveLeadership(ctx); err != nil {
@@ -34,7 +35,17 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 				return err
 			}
 		}
-		store := s.fsm.Store()
+		store, err := s.provenStore(ctx, !q.AllowStale)
+		if err != nil {
+			if ran && ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if ran && store != last {
+			after = 0
+		}
+		last = store
 		view := store.Read
 		if after > 0 {
 			view = store.Watch
@@ -43,7 +54,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		if err := run(r); err != nil {
 			return err
 		}
-		s.setMeta(meta, r.Index())
+		s.setMeta(meta, r.Epoch(), r.Index())
 		if after == 0 {
 			return nil
 		}
@@ -58,9 +69,6 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		}
 		if r.Wait(ctx) != nil {
 			return nil
-		}
-		if s.fsm.Store() != store {
-			after = 0
 		}
 	}
 }
@@ -77,8 +85,12 @@ func (s *Server) waitTime(q *structs.QueryOptions) time.Duration {
 	return min(q.MaxQueryTime, s.config.MaxQueryTime)
 }
 
-func (s *Server) setMeta(meta *structs.QueryMeta, index uint64) {
-	meta.Index = max(index, 1) // 0 would make a client ask again at once, for ever
+// setMeta describes a reply from a state of this epoch. Its index is never below
+// the epoch's floor: the rows of a restored snapshot are older than what clients
+// have seen before, and nobody may wait for such an index to be passed.
+func (s *Server) setMeta(meta *structs.QueryMeta, epoch *state.Epoch, index uint64) {
+	meta.Index = max(index, epoch.Floor, 1) // 0 would make a client ask again at once, for ever
+	meta.Epoch = epoch.ID
 	if s.isRaftLeader() {
 		meta.LastContact, meta.KnownLeader = 0, true
 		return

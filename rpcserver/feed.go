@@ -50,7 +50,8 @@ func (s *Server) OpenFeed(ctx context.Context, q *structs.FeedRequest) (*Feed, e
 	} else if err := f.checkAhead(ctx, behindGrace); err != nil {
 		return nil, err
 	}
-	s.setMeta(&f.meta, max(f.at.Index, s.fsm.Store().Applied()))
+	store := s.fsm.Store()
+	s.setMeta(&f.meta, store.Epoch(), max(f.at.Index, store.Applied()))
 	return f, nil
 }
 
@@ -66,7 +67,10 @@ func (f *Feed) Run(ctx context.Context, send func([]structs.FeedEvent) error) er
 	ctx, cancel := s.whileUp(ctx)
 	defer cancel()
 	for {
-		err := f.runStore(ctx, s.fsm.Store(), send)
+		store, err := s.provenStore(ctx, false)
+		if err == nil {
+			err = f.runStore(ctx, store, send)
+		}
 		switch {
 		case s.ctx.Err() != nil:
 			return nil
@@ -122,7 +126,9 @@ func (f *Feed) why(err error) string {
 
 // tellState sends a reset and all entries under the prefix.
 func (f *Feed) tellState(view *state.Reader, index uint64, send func([]structs.FeedEvent) error) error {
-	batch := append(make([]structs.FeedEvent, 0, 8), structs.FeedEvent{Type: structs.FeedReset, Index: index, Reason: f.reason})
+	batch := append(make([]structs.FeedEvent, 0, 8), structs.FeedEvent{
+		Type: structs.FeedReset, Index: index, Reason: f.reason, Epoch: view.Epoch().ID,
+	})
 	bytes := 0
 	for entry := range view.KVsUnder(f.prefix) {
 		batch = append(batch, structs.FeedEvent{Type: structs.FeedPut, Entry: entry})
@@ -206,7 +212,7 @@ func (f *Feed) tellProgress(ctx context.Context, send func([]structs.FeedEvent) 
 		return ctx.Err()
 	}
 	var meta structs.QueryMeta
-	f.server.setMeta(&meta, f.at.Index)
+	f.server.setMeta(&meta, f.server.fsm.Store().Epoch(), f.at.Index)
 	return send([]structs.FeedEvent{{
 		Type: structs.FeedProgress, At: f.at, Index: f.at.Index, KnownLeader: meta.KnownLeader, LastContact: meta.LastContact,
 	}})

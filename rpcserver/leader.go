@@ -118,6 +118,9 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.keepClusterID(); err != nil {
 		return revoke, fmt.Errorf("write the cluster id: %w", err)
 	}
+	if err := s.keepEpoch(); err != nil {
+		return revoke, fmt.Errorf("write the epoch: %w", err)
+	}
 	s.coordinates.take() // of an earlier term: their nodes have sent newer ones elsewhere
 	// Our own node comes before we are ready, so that whoever is served can make
 	// sessions on it.

@@ -75,6 +75,7 @@ var methods = []method{
 	leader("Operator.TransferLeader", transferLeader),
 
 	newMethod("Praetor.Frontier", frontier),
+	leader("Praetor.Resync", resyncPeer),
 }
 
 // A request of any kind names the datacenter it is for.

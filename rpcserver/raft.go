@@ -118,6 +118,8 @@ func (s *Server) log(entry []byte) raft.ApplyFuture {
 // Reload puts new raft settings into force: those about snapshots can change
 // while the server runs.
 func (s *Server) Reload(threshold uint64, interval time.Duration, trailing uint64) error {
+	s.raftSettings.Lock()
+	defer s.raftSettings.Unlock()
 	reloadable := s.raft.ReloadableConfig()
 	reloadable.SnapshotThreshold = threshold
 	reloadable.SnapshotInterval = interval

@@ -56,7 +56,7 @@ func (s *Server) recoverQuorum(config *raft.Config, logs raft.LogStore, snapshot
 		return fmt.Errorf("cannot recover: %s: %w: see %s for what it must look like", peers, err, info)
 	}
 	s.logger.Warn("found peers.json, recovering", "servers", len(configuration.Servers))
-	if err := raft.RecoverCluster(config, fsm.New(), logs, s.logs, snapshots, s.raftTrans, configuration); err != nil {
+	if err := raft.RecoverCluster(config, fsm.Recovering(), logs, s.logs, snapshots, s.raftTrans, configuration); err != nil {
 		return fmt.Errorf("cannot recover with %s: %w", peers, err)
 	}
 	if err := os.Remove(peers); err != nil {

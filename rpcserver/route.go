@@ -211,9 +211,10 @@ func (s *Server) leaderAddr() string {
 }
 
 // heardFromLeader reports whether this server's state is worth anything: it
-// leads, or has been in touch with a leader since it started.
+// leads, or has been in touch with a leader since it started, and has no
+// restored snapshot that the cluster may not have.
 func (s *Server) heardFromLeader() bool {
-	return s.isRaftLeader() || !s.raft.LastContact().IsZero()
+	return (s.isRaftLeader() || !s.raft.LastContact().IsZero()) && s.proven(s.fsm.Store())
 }
 
 // apply puts a command in the log and returns its result once it is committed

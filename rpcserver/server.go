@@ -67,6 +67,8 @@ type Server struct {
 	lockDelays lockDelays
 	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
 
+	raftSettings sync.Mutex // held to change those that can change while raft runs
+
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting
@@ -144,6 +146,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.watchLeadership)
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
+	s.tasks.Go(s.resync)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)
 	}
@@ -244,6 +247,8 @@ func (s *Server) Stats() map[string]map[string]string {
 			"leader_addr":       string(leader),
 			"bootstrap":         strconv.FormatBool(s.config.Bootstrap),
 			"known_datacenters": "1",
+			"cluster_id":        s.ownCluster(),
+			"epoch":             s.Epoch(),
 		},
 		"raft":     s.raft.Stats(),
 		"serf_lan": s.serf.Stats(),

@@ -142,7 +142,11 @@ func (s *Server) expiring(sessions ...*structs.Session) []*structs.Session {
 // leader proves that it leads after it did: whoever takes over later starts the
 // timer later. A session whose time was up is unknown, even while it is there.
 func sessionRenew(ctx context.Context, s *Server, q *structs.SessionSpecificRequest, reply *structs.IndexedSessions) error {
-	r := s.fsm.Store().Read()
+	store, err := s.provenStore(ctx, true)
+	if err != nil {
+		return err
+	}
+	r := store.Read()
 	session := r.Session(q.ID())
 	if session != nil {
 		if life := lifetime(session); life > 0 && !s.sessions.renew(session.ID, life) {
@@ -156,6 +160,6 @@ func sessionRenew(ctx context.Context, s *Server, q *structs.SessionSpecificRequ
 	if session != nil {
 		reply.Sessions = s.expiring(session)
 	}
-	s.setMeta(&reply.QueryMeta, r.Index())
+	s.setMeta(&reply.QueryMeta, r.Epoch(), r.Index())
 	return nil
 }

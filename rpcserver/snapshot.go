@@ -1,6 +1,7 @@
 package rpcserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,10 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 			return meta, err
 		}
 	}
+	store, err := s.provenStore(ctx, true)
+	if err != nil {
+		return meta, err
+	}
 	future := s.raft.Snapshot()
 	if err := future.Error(); err != nil {
 		return meta, fmt.Errorf("take snapshot: %w", err)
@@ -91,7 +96,7 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 	if err != nil {
 		return meta, fmt.Errorf("open snapshot: %w", err)
 	}
-	s.setMeta(&meta, info.Index)
+	s.setMeta(&meta, store.Epoch(), info.Index)
 	reader, writer := io.Pipe()
 	s.tasks.Go(func() {
 		defer state.Close()
@@ -120,17 +125,28 @@ func (s *Server) restoreHere(in io.Reader) error {
 	if err != nil {
 		return err
 	}
+	epoch, err := newEpoch()
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	meta := *spooled.Meta
+	meta.Size += int64(len(epoch))
 	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", scratch.Header.LastIndex)
 	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	stream := io.MultiReader(spooled.File, bytes.NewReader(epoch))
+	before := s.fsm.Store()
 	s.replacing.Lock()
-	err = s.questions.ask(func() error { return s.raft.Restore(spooled.Meta, spooled.File, time.Minute) })
+	err = s.questions.ask(func() error { return s.raft.Restore(&meta, stream, time.Minute) })
 	s.replacing.Unlock()
-	if err != nil {
-		if errors.Is(err, raft.ErrNotLeader) {
-			return structs.ErrNoLeader
-		}
+	switch {
+	case err == nil:
+	case s.fsm.Store() != before:
+		return structs.Errorf(structs.Unclear, "restore: %v: the snapshot may or may not come into force, look at what is there before you try again", err)
+	case errors.Is(err, raft.ErrNotLeader):
+		return structs.ErrNoLeader
+	default:
 		return fmt.Errorf("restore: %w", err)
 	}
 	if err := s.barrier(time.Minute); err != nil {

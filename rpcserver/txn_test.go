@@ -296,6 +296,7 @@ func TestTxnGolden(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{
 		"Results": nil, "Errors": []any{map[string]any{"OpIndex": int64(0), "What": `key "k" doesn't exist`}},
 		"Backend": int64(0), "ConsistencyLevel": "", "KnownLeader": true, "LastContact": int64(0), "NotModified": false, "ResultsFilteredByACLs": false,
+		"Epoch": s.Epoch(), // ours
 	}, reply); diff != "" {
 		t.Errorf("reply (-want +got):\n%s", diff)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -30,7 +31,8 @@ func newIndexEntry(name string, index uint64) *structs.IndexEntry {
 type Store struct {
 	db        *memdb.MemDB
 	history   *history
-	abandoned chan struct{} // closed by Abandon
+	epoch     atomic.Pointer[Epoch] // never newer than what readers see
+	abandoned chan struct{}         // closed by Abandon
 }
 
 // New returns an empty store.
@@ -39,7 +41,9 @@ func New() *Store {
 	for _, t := range Tables {
 		schema.Tables[t.Name()] = t.memdbSchema()
 	}
-	return &Store{db: must(memdb.NewMemDB(schema)), history: newHistory(), abandoned: make(chan struct{})}
+	s := &Store{db: must(memdb.NewMemDB(schema)), history: newHistory(), abandoned: make(chan struct{})}
+	s.epoch.Store(&Epoch{})
+	return s
 }
 
 // Abandon wakes every Reader that waits on this store, for good: another store
@@ -47,7 +51,10 @@ func New() *Store {
 func (s *Store) Abandon() { close(s.abandoned) }
 
 // Read returns a view of the state as it is now. It cannot wait.
-func (s *Store) Read() *Reader { return &Reader{txn: s.db.Txn(false)} }
+func (s *Store) Read() *Reader {
+	epoch := s.epoch.Load() // first: its floor must not be above what is seen
+	return &Reader{txn: s.db.Txn(false), epoch: epoch}
+}
 
 // Watch returns a view of the state as it is now that remembers what was read,
 // so that Wait can wait until some of it changes.
@@ -63,6 +70,7 @@ func (s *Store) Watch() *Reader {
 type Reader struct {
 	txn     *memdb.Txn
 	watches memdb.WatchSet // nil if nobody will wait
+	epoch   *Epoch
 	index   uint64
 	missing bool
 }
@@ -78,7 +86,8 @@ func (r *Reader) Missing() bool { return r.missing }
 // the store was abandoned, else ctx's error.
 func (r *Reader) Wait(ctx context.Context) error { return r.watches.WatchCtx(ctx) }
 
-// LastIndex is the highest raft index at which any table changed. Index rows
+// LastIndex is the highest raft index at which any table changed, or the epoch
+// began. Index rows
 // about less than a table have a dot or a colon in their name, as in Consul.
 func (r *Reader) LastIndex() uint64 {
 	var last uint64
@@ -86,6 +95,9 @@ func (r *Reader) LastIndex() uint64 {
 		if !strings.ContainsAny(row.Key, ".:") {
 			last = max(last, row.Value)
 		}
+	}
+	if row := epochRow(r); row != nil {
+		last = max(last, row.ModifyIndex)
 	}
 	return last
 }
@@ -117,7 +129,8 @@ type Writer struct {
 	journal []change // what the command at work has changed so far
 	noted   string   // the table whose index row that command raised last
 
-	history  *history
+	store    *Store
+	metadata bool     // system metadata has changed
 	changes  []Change // of keys, by the commands before the one at work
 	expiring bool     // what is removed now has expired
 }
@@ -132,7 +145,7 @@ type change struct {
 // Write starts a transaction. There is one at a time: a second call waits for
 // the first Writer's Commit or Abort.
 func (s *Store) Write() *Writer {
-	return &Writer{Reader: Reader{txn: s.db.Txn(true)}, history: s.history}
+	return &Writer{Reader: Reader{txn: s.db.Txn(true)}, store: s}
 }
 
 // Begin says that the next changes belong to the command at this raft index.
@@ -160,7 +173,13 @@ func (w *Writer) Undo() {
 // Commit makes the changes visible and wakes those who wait on them.
 func (w *Writer) Commit() {
 	w.collect()
-	w.history.commit(w)
+	if !w.metadata {
+		w.store.history.commit(w)
+		return
+	}
+	epoch := epochOf(&w.Reader)
+	w.store.history.commit(w)
+	w.store.epoch.Store(epoch)
 }
 
 // Abort drops the transaction. After Commit it does nothing.
@@ -175,12 +194,14 @@ func (w *Writer) changed(table string) {
 }
 
 func (w *Writer) insert(table string, row any) {
+	w.metadata = w.metadata || table == Metadata.name
 	if err := w.txn.Insert(table, row); err != nil {
 		panic("state: " + err.Error())
 	}
 }
 
 func (w *Writer) delete(table string, row any) {
+	w.metadata = w.metadata || table == Metadata.name
 	if err := w.txn.Delete(table, row); err != nil {
 		panic("state: " + err.Error())
 	}

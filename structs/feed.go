@@ -79,6 +79,7 @@ type FeedEvent struct {
 	Index  uint64       // raft index of a change, or of the state; 0 in the state that follows a reset
 	Entry  *DirEntry    // shared: clone before changing
 	Reason string       // for a reset, for people
+	Epoch  string       // in a reset: the cluster's epoch, another after a restore
 
 	KnownLeader bool          // in a progress: whether this server knows a leader
 	LastContact time.Duration // in a progress: since it last heard from one

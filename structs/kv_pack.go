@@ -202,8 +202,24 @@ func (q *KeyRequest) readPack(r *pack.Reader) bool {
 	return !r.Failed
 }
 
+// appendEpochMap begins the map of a reply that has n fields and, where it is
+// known, an epoch.
+func appendEpochMap(b []byte, n int, epoch string) []byte {
+	if epoch != "" {
+		n++
+	}
+	return pack.AppendMap(b, n)
+}
+
+func appendEpoch(b []byte, epoch string) []byte {
+	if epoch == "" {
+		return b
+	}
+	return pack.AppendString(pack.AppendString(b, "Epoch"), epoch)
+}
+
 func (d *IndexedDirEntries) appendPack(b []byte) []byte {
-	b = pack.AppendMap(b, 8)
+	b = appendEpochMap(b, 8, d.Epoch)
 	b = pack.AppendInt(pack.AppendString(b, "Backend"), int64(d.Backend))
 	b = pack.AppendString(pack.AppendString(b, "ConsistencyLevel"), d.ConsistencyLevel)
 	b = pack.AppendString(b, "Entries")
@@ -215,6 +231,7 @@ func (d *IndexedDirEntries) appendPack(b []byte) []byte {
 	for _, e := range d.Entries {
 		b = e.appendPack(b)
 	}
+	b = appendEpoch(b, d.Epoch)
 	b = pack.AppendUint(pack.AppendString(b, "Index"), d.Index)
 	b = pack.AppendBool(pack.AppendString(b, "KnownLeader"), d.KnownLeader)
 	b = pack.AppendInt(pack.AppendString(b, "LastContact"), int64(d.LastContact))
@@ -242,6 +259,8 @@ func (d *IndexedDirEntries) readPack(r *pack.Reader) bool {
 				}
 				d.Entries = append(d.Entries, e)
 			}
+		case "Epoch":
+			d.Epoch = r.String()
 		case "Index":
 			d.Index = r.Uint()
 		case "KnownLeader":

@@ -13,6 +13,10 @@ type MetadataEntry struct {
 	RaftIndex
 }
 
+// EpochKey names the entry whose value is the cluster's epoch. One without an
+// index, in a snapshot, begins at the raft index of that snapshot.
+const EpochKey = "praetor-epoch"
+
 // MetadataOp is what a MetadataRequest does.
 type MetadataOp string
 

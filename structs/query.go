@@ -30,6 +30,7 @@ type QueryMeta struct {
 	NotModified           bool
 	Backend               int
 	ResultsFilteredByACLs bool
+	Epoch                 string `codec:",omitempty" json:"-"` // of the state that was read; another after a restore
 }
 
 // Meta returns the part of a read reply that every read reply has.

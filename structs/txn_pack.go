@@ -205,9 +205,10 @@ func readTxnResult(r *pack.Reader, t *TxnResult) bool {
 }
 
 func (t *TxnReadResponse) appendPack(b []byte) []byte {
-	b = pack.AppendMap(b, 9)
+	b = appendEpochMap(b, 9, t.Epoch)
 	b = pack.AppendInt(pack.AppendString(b, "Backend"), int64(t.Backend))
 	b = pack.AppendString(pack.AppendString(b, "ConsistencyLevel"), t.ConsistencyLevel)
+	b = appendEpoch(b, t.Epoch)
 	b = appendRows(pack.AppendString(b, "Errors"), t.Errors, appendTxnError)
 	b = pack.AppendUint(pack.AppendString(b, "Index"), t.Index)
 	b = pack.AppendBool(pack.AppendString(b, "KnownLeader"), t.KnownLeader)
@@ -224,6 +225,8 @@ func (t *TxnReadResponse) readPack(r *pack.Reader) bool {
 			t.Backend = int(r.Int())
 		case "ConsistencyLevel":
 			t.ConsistencyLevel = r.String()
+		case "Epoch":
+			t.Epoch = r.String()
 		case "Index":
 			t.Index = r.Uint()
 		case "KnownLeader":
