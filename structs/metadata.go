@@ -13,6 +13,9 @@ type MetadataEntry struct {
 	RaftIndex
 }
 
+// ClusterIDKey names the metadata entry that holds the id of the cluster.
+const ClusterIDKey = "praetor-cluster-id"
+
 // MetadataOp is what a MetadataRequest does.
 type MetadataOp string
 
