@@ -22,6 +22,8 @@ type boltLog struct {
 	tx   *bbolt.Tx
 	logs *bbolt.Bucket
 	conf *bbolt.Bucket
+
+	sealedFrom uint64 // entries from here on have a checksum
 }
 
 func openBolt(file string) (*boltLog, error) {
@@ -37,6 +39,7 @@ func openBolt(file string) (*boltLog, error) {
 		if b.logs == nil || b.conf == nil {
 			return errors.New("it has no log in it")
 		}
+		b.sealedFrom = sealedFrom(b.conf.Get([]byte("Checksums")))
 		return nil
 	})
 	if errors.Is(err, bbolt.ErrTimeout) {
@@ -84,6 +87,9 @@ func (b *boltLog) entry(index uint64) (*raft.Log, error) {
 	at := binary.BigEndian.Uint64(key)
 	if at > index {
 		return &raft.Log{Index: at}, nil // only where it is counts: a gap is before it
+	}
+	if !intact(key, value, at >= b.sealedFrom) {
+		return nil, errors.New("it is not what was written")
 	}
 	entry := new(raft.Log)
 	if err := codec.NewDecoderBytes(value, &codec.MsgpackHandle{}).Decode(entry); err != nil {

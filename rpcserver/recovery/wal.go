@@ -23,13 +23,16 @@ import (
 
 // walLog is a log as raft-wal writes it. The library opens for writing only, so
 // it is given files and a meta store that can only be read.
-type walLog struct{ *wal.WAL }
+type walLog struct {
+	*wal.WAL
+	meta *readMeta
+}
 
 var errReadOnly = errors.New("the log is open for reading only")
 
 func openWAL(dir string) (walLog, error) {
-	var opened walLog
 	meta := &readMeta{}
+	opened := walLog{meta: meta}
 	err := guard(func() (err error) {
 		opened.WAL, err = wal.Open(dir, wal.WithMetaStore(meta), wal.WithLogger(hclog.NewNullLogger()),
 			wal.WithSegmentFiler(segment.NewFiler(dir, readFiles{fs.New()})))
@@ -65,7 +68,8 @@ func (w walLog) entry(index uint64) (*raft.Log, error) {
 	return entry, nil
 }
 
-func (w walLog) close() error { return w.Close() }
+// close closes the meta store too, which the library leaves open.
+func (w walLog) close() error { return errors.Join(w.Close(), w.meta.Close()) }
 
 // readFiles opens every file for reading; one that raft-wal would create is
 // empty, and one that it would delete stays.
