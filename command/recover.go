@@ -112,7 +112,7 @@ func (s *shell) printSurvivors(p *recovery.Plan) error {
 
 // printPlan shows what will be.
 func (s *shell) printPlan(p *recovery.Plan) {
-	fmt.Fprintf(s.stdout, "\nThe best: %s.\n\nWhat may be lost:\n", p.Best.Name())
+	fmt.Fprintf(s.stdout, "\nThe best: %s (%s).\n\nWhat may be lost:\n", p.Best.Name(), p.Best.Where())
 	if p.Chosen != p.Best {
 		fmt.Fprintf(s.stdout, "  - The data that counts is not the best one's, as you said, but that of %s.\n", p.Chosen.Name())
 	}

@@ -58,8 +58,11 @@ func (s *Survivor) until() []string {
 		return []string{fmt.Sprintf("The last that %s has is %s; when it was written is not recorded.", s.Name(), at)}
 	}
 	when := s.LastTime.UTC().Format(time.RFC3339Nano)
-	return []string{fmt.Sprintf("The last that %s has is %s, which the leader of that time appended at %s by its clock. Every write acknowledged "+
-		"before then is here. Writes acknowledged after %s may be lost.", s.Name(), at, when, when)}
+	return []string{
+		fmt.Sprintf("Every write acknowledged before %s is here. That is when the leader of that time, by its clock, appended the last entry "+
+			"that %s has (%s).", when, s.Name(), at),
+		fmt.Sprintf("Writes acknowledged after %s may be lost.", when),
+	}
 }
 
 // Compared says how a survivor stands beside the one whose data counts.

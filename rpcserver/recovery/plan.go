@@ -290,4 +290,4 @@ func (s *Survivor) Where() string {
 }
 
 // Name is what people know the server by.
-func (s *Survivor) Name() string { return fmt.Sprintf("server %s (%s)", s.ID, s.Where()) }
+func (s *Survivor) Name() string { return "server " + s.ID }
