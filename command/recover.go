@@ -88,11 +88,10 @@ func (s *shell) printSurvivors(p *recovery.Plan) error {
 	}
 	for _, survivor := range p.Survivors {
 		for _, d := range survivor.Damage {
-			fmt.Fprintf(s.stdout, "\nDamage in %s: %s", survivor.Where(), d)
+			fmt.Fprintf(s.stdout, "\nDamage in %s: %s\n", survivor.Where(), d)
 		}
 	}
 	if p.Chosen == nil {
-		fmt.Fprintln(s.stdout)
 		return nil
 	}
 	c := p.Chosen

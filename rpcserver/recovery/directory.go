@@ -16,15 +16,12 @@ import (
 // directory is a data directory with its lock: the one that a server holds
 // while it runs (see agent/datadir.go).
 type directory struct {
-	path string
+	path string   // as it was given
 	file *os.File // nil: the directory has no lock, so no server of ours has run on it
 }
 
 func lock(dataDir string) (*directory, error) {
-	path, err := filepath.Abs(dataDir)
-	if err != nil {
-		return nil, err
-	}
+	path := filepath.Clean(dataDir)
 	switch info, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, structs.Errorf(structs.NotFound, "there is no directory %s", dataDir)

@@ -35,8 +35,8 @@ func (p *Plan) Losses() []string {
 		text = append(text, fmt.Sprintf("An acknowledged write is on at least %d of the %d voters, and only %d are not here: so one of those that are "+
 			"here has it, and %s has all that any of them has. No acknowledged write is lost.", majority, p.Voters, gone, c.Name()))
 	default:
-		text = append(text, fmt.Sprintf("An acknowledged write is on at least %d of the %d voters. %d of them are not here, which is enough to have had one "+
-			"among them alone: what only they had is lost, and nothing here can tell how much that is.", majority, p.Voters, gone))
+		text = append(text, fmt.Sprintf("An acknowledged write is on at least %d of the %d voters. %d of them are not here, enough for that: "+
+			"what only those had is lost, and nothing here can tell how much it is.", majority, p.Voters, gone))
 		text = append(text, c.until()...)
 	}
 	if c.Term > c.LastTerm && gone >= majority {
@@ -73,8 +73,12 @@ func (p *Plan) Compared(s *Survivor) string {
 		return "damaged"
 	case c == nil:
 		return ""
-	case s == c:
+	case s == p.Best && s == c:
 		return "best"
+	case s == p.Best:
+		return fmt.Sprintf("best, ahead by %d", s.beyond(c))
+	case s == c:
+		return fmt.Sprintf("chosen, behind by %d", p.Best.beyond(s))
 	case s.ahead(c):
 		return fmt.Sprintf("ahead by %d", s.beyond(c))
 	case !c.ahead(s):

@@ -38,7 +38,7 @@ type Plan struct {
 	Peers     []Peer    // the new configuration
 	Gone      []Server  // servers of the old one that were not given
 	Voters    int       // of the old configuration
-	Left      int       // voters of it that were given
+	Left      int       // voters of it that were given and are fit to live on
 	Losing    uint64    // entries that are on a survivor and will be lost
 }
 
@@ -205,10 +205,10 @@ func (p *Plan) members(o Options) error {
 		if server.Voter {
 			p.Voters++
 		}
-		given := slices.ContainsFunc(p.Survivors, func(s *Survivor) bool { return s.ID == server.ID })
-		if !given {
+		given := slices.IndexFunc(p.Survivors, func(s *Survivor) bool { return s.ID == server.ID })
+		if given < 0 {
 			p.Gone = append(p.Gone, server)
-		} else if server.Voter {
+		} else if server.Voter && p.Survivors[given].Fit {
 			p.Left++
 		}
 	}
@@ -276,17 +276,23 @@ func (p *Plan) Local() (list []*Survivor) {
 }
 
 // PeersFile is where the server looks for its new configuration.
-func (s *Survivor) PeersFile() string { return filepath.Join(s.Dir, "raft", "peers.json") }
+func (s *Survivor) PeersFile() string {
+	dir := s.Dir
+	if !s.Remote() {
+		dir = s.dir.path
+	}
+	return filepath.Join(dir, "raft", "peers.json")
+}
 
 // Remote says that the survivor is known from a report.
 func (s *Survivor) Remote() bool { return s.dir == nil }
 
-// Where is the data directory, with its host if that is another.
+// Where is the data directory as it was given, or on which host it is.
 func (s *Survivor) Where() string {
 	if s.Remote() {
 		return s.Host + ":" + s.Dir
 	}
-	return s.Dir
+	return s.dir.path
 }
 
 // Name is what people know the server by.

@@ -12,12 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	raftchunking "github.com/hashicorp/go-raftchunking"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 
+	"praetor/fsm"
 	"praetor/rpcserver/recovery"
 	"praetor/structs"
 )
@@ -359,5 +361,85 @@ func TestReadRefuses(t *testing.T) {
 		if !structs.IsCode(err, tt.code) || !strings.Contains(err.Error(), tt.text) || survivors != nil {
 			t.Errorf("%s: got %v, want code %d and %q", tt.name, err, tt.code, tt.text)
 		}
+	}
+}
+
+// addSnapshot puts a snapshot of a state into a data directory and returns its
+// directory.
+func addSnapshot(t *testing.T, dir string, index, term uint64, servers raft.Configuration) string {
+	t.Helper()
+	store, err := raft.NewFileSnapshotStoreWithLogger(filepath.Join(dir, "raft"), 2, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := fsm.New()
+	entry, err := structs.EncodeCommand(&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: structs.ClusterIDKey, Value: "c1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Apply(&raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: entry})
+	snapshot, err := state.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, transport := raft.NewInmemTransport("")
+	sink, err := store.Create(1, index, term, servers, 1, transport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := snapshot.Persist(sink); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "raft", "snapshots", sink.ID())
+}
+
+// A server has what its newest good snapshot has and the log behind it. If a
+// damaged one leaves a hole, the server is not fit to live on.
+func TestSnapshots(t *testing.T) {
+	t.Parallel()
+	logs := entries(t)[:12]
+	for _, tt := range []struct {
+		name   string
+		log    []*raft.Log
+		damage bool
+		fit    bool
+		last   uint64
+	}{
+		{"with all of the log", logs, false, true, 12},
+		{"with the log behind it", logs[8:], false, true, 12},
+		{"with an older log", logs[:3], false, true, 8},
+		{"without a log", nil, false, true, 8},
+		{"damaged, with all of the log", logs, true, true, 12},
+		{"damaged, with the log behind it", logs[8:], true, false, 12},
+		{"damaged, with an older log", logs[:3], true, false, 3},
+		{"damaged, without a log", nil, true, false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := dataDir(t, "boltdb", tt.log)
+			snapshot := addSnapshot(t, dir, 8, 3, raft.Configuration{Servers: []raft.Server{{ID: "one", Address: "10.0.0.9:8300"}}})
+			if tt.damage {
+				file := filepath.Join(snapshot, "state.bin")
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data[len(data)-3] ^= 1
+				if err := os.WriteFile(file, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := recovery.Read(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if s.Fit != tt.fit || s.LastIndex != tt.last || (len(s.Snapshots) == 1) == tt.damage || (len(s.Damage) > 0) != tt.damage {
+				t.Errorf("got %+v, want fit %v, last index %d", s, tt.fit, tt.last)
+			}
+			if !tt.damage && (s.Cluster != "c1" || len(s.Servers) != 1 || s.LastTerm != 3) {
+				t.Errorf("of the snapshot: %+v", s)
+			}
+		})
 	}
 }

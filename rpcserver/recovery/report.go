@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"praetor/structs"
 )
@@ -30,7 +32,10 @@ func ReadAll(paths []string) (survivors []*Survivor, err error) {
 			survivors = nil
 		}
 	}()
-	for _, path := range paths {
+	for i, path := range paths {
+		if slices.ContainsFunc(paths[:i], func(other string) bool { return filepath.Clean(other) == filepath.Clean(path) }) {
+			return survivors, structs.Errorf(structs.Invalid, "%s is named twice", path)
+		}
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			remote, err := readReport(path)
 			if err != nil {

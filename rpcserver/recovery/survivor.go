@@ -18,7 +18,7 @@ import (
 // JSON it travels from machine to machine.
 type Survivor struct {
 	Host string
-	Dir  string // on that host
+	Dir  string // on that host, absolute
 
 	ID      string // the server's; "" if the directory does not say
 	Cluster string // the cluster's id; "" if it is not known
@@ -71,7 +71,10 @@ func Read(dataDir string) (s *Survivor, err error) {
 			dir.close()
 		}
 	}()
-	s = &Survivor{Dir: dir.path, Fit: true, dir: dir}
+	s = &Survivor{Fit: true, dir: dir}
+	if s.Dir, err = filepath.Abs(dir.path); err != nil {
+		return nil, err
+	}
 	s.Host, _ = os.Hostname()
 	id, err := os.ReadFile(filepath.Join(dir.path, "node-id"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
