@@ -24,6 +24,7 @@ type boltLog struct {
 	conf *bbolt.Bucket
 
 	sealedFrom uint64 // entries from here on have a checksum
+	reach      uint64 // what the server had come to, 0 if that is not known
 }
 
 func openBolt(file string) (*boltLog, error) {
@@ -39,8 +40,8 @@ func openBolt(file string) (*boltLog, error) {
 		if b.logs == nil || b.conf == nil {
 			return errors.New("it has no log in it")
 		}
-		b.sealedFrom = sealedFrom(b.conf.Get([]byte("Checksums")))
-		return nil
+		b.sealedFrom, b.reach, err = readRecord(b.conf.Get([]byte(recordKey)))
+		return err
 	})
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return nil, structs.Errorf(structs.Busy, "%s is in use: a server runs on this data directory; stop it first", file)
@@ -75,6 +76,8 @@ func (b *boltLog) term() (uint64, error) {
 	}
 	return 0, errors.New("its term is damaged")
 }
+
+func (b *boltLog) reached() uint64 { return b.reach }
 
 func (b *boltLog) entry(index uint64) (*raft.Log, error) {
 	key, value := b.logs.Cursor().Seek(binary.BigEndian.AppendUint64(nil, index))

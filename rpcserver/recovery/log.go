@@ -24,6 +24,7 @@ type Log struct {
 type source interface {
 	bounds() (first, last uint64, err error)
 	term() (uint64, error)
+	reached() uint64
 
 	// entry returns the entry at the index, or the next one after it that is
 	// there; nil if there is none. An error is about the one at the index.

@@ -3,7 +3,10 @@ package recovery_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -439,6 +442,58 @@ func TestSnapshots(t *testing.T) {
 			}
 			if !tt.damage && (s.Cluster != "c1" || len(s.Servers) != 1 || s.LastTerm != 3) {
 				t.Errorf("of the snapshot: %+v", s)
+			}
+		})
+	}
+}
+
+// record is the record of checksums beside a log, as a server keeps it.
+func record(since, last, snapshot, repair uint64) []byte {
+	b := []byte{1}
+	for _, n := range []uint64{since, last, snapshot, repair, 2} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	b = append(b, 0, 0, 0, 0, 'o', 'n', 'e')
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// A log with a record of its checksums tells more: which entries are not what
+// they were, and that its end is lost.
+func TestRecordOfChecksums(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		record []byte
+		fit    bool
+		last   uint64
+		damage string
+	}{
+		{"all is there", record(7, 6, 0, 0), true, 6, ""},
+		{"an entry has no checksum", record(5, 6, 0, 0), false, 4, "log entry 5 is damaged: it is not what was written"},
+		{"the end is lost", record(7, 9, 0, 0), false, 6, "log entry 7 to 9 is lost"},
+		{"a snapshot is lost", record(7, 6, 8, 0), false, 6, "log entry 7 to 8 is lost"},
+		{"being repaired", record(7, 6, 0, 7), false, 6, "log entry 7 is lost"},
+		{"of another version", append([]byte{2}, record(7, 9, 0, 0)[1:]...), true, 6, ""},
+		{"the record is cut", record(7, 6, 0, 0)[:20], false, 0, "the record of its checksums is damaged"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := dataDir(t, "boltdb", entries(t)[:6])
+			db, err := bbolt.Open(filepath.Join(dir, "raft", "raft.db"), 0o600, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("conf")).Put([]byte("Checksums"), tt.record) })
+			if err = errors.Join(err, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := recovery.Read(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if s.Fit != tt.fit || s.LastIndex != tt.last || !strings.Contains(strings.Join(s.Damage, "\n"), tt.damage) {
+				t.Errorf("got fit %v, last index %d, %q", s.Fit, s.LastIndex, s.Damage)
 			}
 		})
 	}

@@ -133,8 +133,8 @@ func (s *Survivor) readState() error {
 	if s.Fit && log.First > base+1 {
 		s.Damage, s.Fit = append(s.Damage, fmt.Sprintf("the log begins at entry %d, but there is no good snapshot of what was before it", log.First)), false
 	}
-	if s.Fit && reached > s.LastIndex {
-		s.Damage, s.Fit = append(s.Damage, fmt.Sprintf("entries %d to %d were in a damaged snapshot only", s.LastIndex+1, reached)), false
+	if reached = max(reached, log.source.reached()); s.Fit && reached > s.LastIndex {
+		s.Damage, s.Fit = append(s.Damage, fmt.Sprintf("log entry %s is lost: the server had come to that", span(s.LastIndex+1, reached))), false
 	}
 	return nil
 }

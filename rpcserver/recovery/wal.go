@@ -57,6 +57,9 @@ func (w walLog) bounds() (first, last uint64, err error) {
 
 func (w walLog) term() (uint64, error) { return w.GetUint64([]byte("CurrentTerm")) }
 
+// reached is not known: raft-wal sees for itself that nothing of it is lost.
+func (w walLog) reached() uint64 { return 0 }
+
 func (w walLog) entry(index uint64) (*raft.Log, error) {
 	entry := new(raft.Log)
 	if err := w.GetLog(index, entry); err != nil {
