@@ -11,7 +11,7 @@ import (
 var (
 	operatorHelp = help{`
 What the operator of a cluster needs beyond the daily work.`,
-		[]string{`operator raft list-peers`, `operator autopilot get-config`},
+		[]string{`operator raft list-peers`, `operator autopilot get-config`, `operator recover -dry-run /var/lib/praetor`},
 	}
 	autopilotHelp = help{`
 Autopilot gives new servers a vote when they have been healthy for a while, and removes dead ones when they are

@@ -71,3 +71,12 @@ func Commands() []structs.Command {
 	}
 	return list
 }
+
+// Command returns an empty command of a type that the log may hold, nil for a
+// type that is not known.
+func Command(kind structs.MessageType) structs.Command {
+	if c, ok := commands[kind]; ok {
+		return c.empty()
+	}
+	return nil
+}

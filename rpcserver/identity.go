@@ -13,7 +13,7 @@ import (
 // show it in gossip, so that two clusters are never made one by a join to the
 // wrong address: the leader of one would overwrite the data of the other.
 const (
-	clusterIDKey = "praetor-cluster-id" // system metadata entry
+	clusterIDKey = structs.ClusterIDKey // system metadata entry
 	clusterIDTag = "praetor_cluster"    // serf tag; absent while it is not known
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
 )
 
@@ -129,9 +130,10 @@ func openWAL(dir string, config Raft) (logStore, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot use the raft log directory: %w", err)
 	}
-	store, err := wal.Open(dir, wal.WithSegmentSize(config.SegmentSizeMB<<20))
+	meta := &metadb.BoltMetaDB{}
+	store, err := wal.Open(dir, wal.WithSegmentSize(config.SegmentSizeMB<<20), wal.WithMetaStore(meta))
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the raft log in %s: %w", dir, err)
+		return nil, fmt.Errorf("cannot open the raft log in %s: %w", dir, errors.Join(err, meta.Close()))
 	}
-	return store, nil
+	return walStore{store, meta}, nil
 }

@@ -11,10 +11,13 @@ import (
 	"praetor/fsm"
 )
 
-// peersInfo explains peers.json to whoever needs it. Its presence also says
-// that the server has started before.
-const peersInfo = `A cluster that has lost more than half of its servers for good cannot elect a
+// PeersInfo is the text of peers.info, which explains peers.json to whoever
+// needs it. Its presence also says that the server has started before.
+const PeersInfo = `A cluster that has lost more than half of its servers for good cannot elect a
 leader. To go on with the servers that are left:
+
+With all of them stopped, "praetor operator recover DATA-DIR" says which of them
+has most, what may be lost, and writes the file that is described here. By hand:
 
 1. Stop all of them.
 2. On each, write a file peers.json into this directory, the same on all, which
@@ -43,7 +46,7 @@ func (s *Server) recoverQuorum(config *raft.Config, logs raft.LogStore, snapshot
 		if err := os.Remove(peers); err == nil {
 			s.logger.Warn("deleted peers.json: this data directory is new, there is nothing to recover", "file", peers)
 		}
-		if err := os.WriteFile(info, []byte(peersInfo), 0o644); err != nil {
+		if err := os.WriteFile(info, []byte(PeersInfo), 0o644); err != nil {
 			return fmt.Errorf("cannot write to the data directory: %w", err)
 		}
 		return nil

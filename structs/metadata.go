@@ -17,6 +17,9 @@ type MetadataEntry struct {
 // index, in a snapshot, begins at the raft index of that snapshot.
 const EpochKey = "praetor-epoch"
 
+// ClusterIDKey names the metadata entry that holds the id of the cluster.
+const ClusterIDKey = "praetor-cluster-id"
+
 // MetadataOp is what a MetadataRequest does.
 type MetadataOp string
 

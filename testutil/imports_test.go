@@ -24,7 +24,7 @@ var arrow = []string{"structs", "state", "fsm", "rpcserver", "agent", "command",
 var narrower = map[string][]string{
 	"rpcserver/client": {"structs", "rpcserver/wire"}, // a client does not carry a server with it
 	"rpcserver/wire":   {"structs"},
-	"command":          {"structs", "fsm", "agent"}, // fsm for offline verbs, agent to start it; the rest is HTTP
+	"command":          {"structs", "fsm", "agent", "rpcserver/recovery"}, // fsm and recovery for offline verbs, agent to start it; the rest is HTTP
 }
 
 func TestImportsFollowTheArrow(t *testing.T) {
@@ -149,6 +149,7 @@ func TestForbidden(t *testing.T) {
 		{"command", "agent", true},
 		{"command", "command/table", true},
 		{"command", "rpcserver", false},
+		{"command", "rpcserver/recovery", true},
 		{"command", "state", false},
 		{"main", "command", true},
 		{"command", "main", false},

@@ -1,0 +1,185 @@
+package recovery
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/hashicorp/go-raftchunking/types"
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"praetor/fsm"
+	"praetor/structs"
+)
+
+// Entry is an entry of the raft log as people read it, or a stretch of indexes
+// without entries.
+type Entry struct {
+	Index uint64
+	Last  uint64     `json:",omitempty"` // of a stretch
+	Term  uint64     `json:",omitempty"`
+	Time  *time.Time `json:",omitempty"` // when its leader appended it
+	Type  string     // raft's: command, configuration, noop, barrier; or damaged, missing
+	Size  int        // in bytes
+
+	Command string `json:",omitempty"` // what kind of change: KVS, Session, Register, ...
+	Op      string `json:",omitempty"` // set, delete-tree, create, ...
+	What    string `json:",omitempty"` // which key, session, service
+	Chunk   *Chunk `json:",omitempty"`
+	Damage  string `json:",omitempty"` // what is wrong
+}
+
+// Chunk says which part of a larger entry this one is.
+type Chunk struct {
+	Of     uint64 // the number of the whole
+	Number uint32 // from 1
+	Total  uint32
+	Whole  int `json:",omitempty"` // bytes of all parts; with the last of them, if all were read
+}
+
+// Describe reads entries of the log for people.
+func (l *Log) Describe(from, to uint64) iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		parts := chunks{}
+		for s := range l.Entries(from, to) {
+			if !yield(describe(s, parts)) {
+				return
+			}
+		}
+	}
+}
+
+func describe(s Stretch, parts chunks) Entry {
+	log := s.Entry
+	if log == nil {
+		e := Entry{Index: s.First, Type: "missing", Damage: s.Damage}
+		if s.Damage != "" {
+			e.Type = "damaged"
+		}
+		if s.Last > s.First {
+			e.Last = s.Last
+		}
+		return e
+	}
+	e := Entry{Index: log.Index, Term: log.Term, Size: s.Size}
+	if !log.AppendedAt.IsZero() {
+		at := log.AppendedAt.UTC()
+		e.Time = &at
+	}
+	switch log.Type {
+	case raft.LogCommand:
+		e.Type = "command"
+		e.command(log, parts)
+	case raft.LogNoop:
+		e.Type = "noop"
+	case raft.LogBarrier:
+		e.Type = "barrier"
+	case raft.LogConfiguration:
+		e.Type = "configuration"
+		var c raft.Configuration
+		if err := guard(func() error { c = raft.DecodeConfiguration(log.Data); return nil }); err != nil {
+			e.Damage = err.Error()
+		}
+		e.What = serversText(serversOf(c))
+	default:
+		e.Type = fmt.Sprintf("unknown(%d)", log.Type)
+	}
+	return e
+}
+
+func serversText(servers []Server) string {
+	text := ""
+	for i, s := range servers {
+		if i > 0 {
+			text += ", "
+		}
+		text += s.ID + " at " + s.Address
+		if !s.Voter {
+			text += " (no vote)"
+		}
+	}
+	return text
+}
+
+// command fills in what a command is about.
+func (e *Entry) command(log *raft.Log, parts chunks) {
+	data := log.Data
+	if log.Extensions != nil {
+		var mark types.ChunkInfo
+		if err := proto.Unmarshal(log.Extensions, &mark); err != nil || mark.SequenceNum >= mark.NumChunks {
+			e.Damage = "the mark of a part of a larger entry is damaged"
+			return
+		}
+		e.Chunk = &Chunk{Of: mark.OpNum, Number: mark.SequenceNum + 1, Total: mark.NumChunks}
+		if data = parts.add(log, &mark); data == nil {
+			return
+		}
+		e.Chunk.Whole = len(data)
+	}
+	if len(data) == 0 {
+		e.Damage = "it is empty"
+		return
+	}
+	e.Command = (structs.MessageType(data[0]) &^ structs.IgnoreUnknownTypeFlag).String()
+	switch c := decode(data).(type) {
+	case nil: // unknown: its name has the number
+	case error:
+		e.Damage = c.Error()
+	case structs.Command:
+		e.Op, e.What = about(c)
+	}
+}
+
+// chunks are the parts of larger entries, by the number of the whole.
+type chunks map[uint64]*partial
+
+type partial struct {
+	term uint64
+	data [][]byte
+	have uint32
+}
+
+// maxParts bounds what a damaged mark can make us wait for: 4 GiB.
+const maxParts = 1 << 13
+
+// add takes a part in and returns the whole with the last of them, else nil.
+func (c chunks) add(log *raft.Log, mark *types.ChunkInfo) []byte {
+	if mark.NumChunks > maxParts {
+		return nil
+	}
+	p := c[mark.OpNum]
+	if p == nil || p.term != log.Term || uint32(len(p.data)) != mark.NumChunks {
+		p = &partial{term: log.Term, data: make([][]byte, mark.NumChunks)}
+		c[mark.OpNum] = p
+	}
+	if p.data[mark.SequenceNum] == nil {
+		p.have++
+	}
+	p.data[mark.SequenceNum] = append([]byte{}, log.Data...)
+	if p.have < mark.NumChunks {
+		return nil
+	}
+	delete(c, mark.OpNum)
+	whole := []byte{}
+	for _, part := range p.data {
+		whole = append(whole, part...)
+	}
+	return whole
+}
+
+// decode makes a command of a whole entry: a structs.Command, an error, or nil
+// for a type that this version does not know.
+func decode(data []byte) any {
+	if len(data) == 0 {
+		return nil
+	}
+	c := fsm.Command(structs.MessageType(data[0]) &^ structs.IgnoreUnknownTypeFlag)
+	if c == nil {
+		return nil
+	}
+	if err := guard(func() error { return structs.DecodeValue(data[1:], c) }); err != nil {
+		return fmt.Errorf("the command is damaged: %w", err)
+	}
+	return c
+}
