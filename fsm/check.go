@@ -8,65 +8,100 @@ import (
 	"praetor/structs"
 )
 
-// Check reads a snapshot stream to its end and reports all in it that no
-// cluster can have written: records that cannot be decoded, rows that are there
-// twice or want others that are not there, indexes that lie ahead. raftIndex is
-// that of the snapshot's metadata. An error means that the stream cannot be
-// read further. Of each row it keeps its name, of keys no values.
-func Check(r io.Reader, raftIndex uint64, report func(violation string)) error {
-	header, sequence := Records(r)
-	c := &checker{
-		report: report, header: header.LastIndex, raft: raftIndex,
-		seen: map[string]bool{}, keys: map[string]uint64{}, statuses: map[string]*structs.HealthCheck{},
-		highest: map[string]uint64{}, indexes: map[string]uint64{},
-	}
-	defer c.close()
-	n := 0
-	for rec, err := range sequence {
-		if err != nil {
-			return err
-		}
-		n++
-		if err := c.record(rec); err != nil {
-			c.violation("record %d, of type %v, cannot be restored: %v", n, rec.Kind, err)
-		}
-	}
-	if c.header > raftIndex {
-		c.violation("the header says that the state is of index %d, the snapshot's metadata say %d", c.header, raftIndex)
-	}
-	c.relations()
-	return nil
-}
+// Check reads a snapshot stream and finds all in it that no cluster can have
+// written: records that cannot be restored, rows that are there twice or want
+// others that are not there, indexes that lie ahead. Of each row it keeps the
+// name, of keys no values.
+type Check struct {
+	Records int                       // how many have been read
+	Skipped func(structs.MessageType) // told of each Enterprise record, which else is an error
 
-// checker is what Check remembers of a stream.
-type checker struct {
-	report       func(string)
-	header, raft uint64
-	rows         Rows
-	seen         map[string]bool                 // type and name of every row but keys
-	keys         map[string]uint64               // CreateIndex by key
-	statuses     map[string]*structs.HealthCheck // checks by name
-	highest      map[string]uint64               // highest ModifyIndex by table
-	indexes      map[string]uint64               // index rows
-
-	scratch *loader // see loader
-	loaded  int
+	violations []string
+	header     uint64
+	rows       Rows
+	counts     map[string]int                  // of rows by type
+	seen       map[string]bool                 // type and name of every row but keys
+	keys       map[string]uint64               // CreateIndex by key
+	statuses   map[string]*structs.HealthCheck // checks by name
+	highest    map[string]uint64               // highest ModifyIndex by table
+	indexes    map[string]uint64               // index rows
+	scratch    *loader                         // see loader
+	loaded     int
 
 	// Rows that want others, which may come later in the stream.
 	locks      []heldLock
 	sessions   []*structs.Session
 	checks     []*structs.HealthCheck
 	tombstones []*structs.DirEntry
+	later      []dated
+}
+
+// Run reads the stream to its end. An error means that it cannot be read
+// further.
+func (c *Check) Run(r io.Reader) error {
+	header, sequence := Records(r)
+	c.header, c.counts = header.LastIndex, map[string]int{}
+	c.seen, c.keys, c.statuses = map[string]bool{}, map[string]uint64{}, map[string]*structs.HealthCheck{}
+	c.highest, c.indexes = map[string]uint64{}, map[string]uint64{}
+	defer c.close()
+	for rec, err := range sequence {
+		if err != nil {
+			return err
+		}
+		if rec.Kind.Enterprise() {
+			if c.Skipped == nil {
+				return ErrEnterprise(rec.Kind)
+			}
+			c.Skipped(rec.Kind)
+			continue
+		}
+		c.Records++
+		if err := c.record(rec); err != nil {
+			c.violation("record %d, of type %v, cannot be restored: %v", c.Records, rec.Kind, err)
+		}
+	}
+	c.relations()
+	return nil
+}
+
+// Count is how many rows of a type there are.
+func (c *Check) Count(kind string) int { return c.counts[kind] }
+
+// Violations are all that was found, given the raft index of the snapshot's
+// metadata, in the order of the stream.
+func (c *Check) Violations(raftIndex uint64) []string {
+	list := c.violations
+	if c.header > raftIndex {
+		list = append(list, fmt.Sprintf("the header says that the state is of index %d: the snapshot was taken at %d", c.header, raftIndex))
+	}
+	for _, d := range c.later {
+		if d.index > raftIndex {
+			list = append(list, fmt.Sprintf("%s %d: the snapshot was taken at %d", d.what, d.index, raftIndex))
+		}
+	}
+	return list
+}
+
+// dated is what happened at an index later than the header's: metadata and the
+// TTL of keys have no table that would count in that.
+type dated struct {
+	what  string
+	index uint64
+}
+
+func (c *Check) date(index uint64, format string, args ...any) {
+	if index > c.header {
+		c.later = append(c.later, dated{fmt.Sprintf(format, args...), index})
+	}
 }
 
 type heldLock struct{ key, session string }
 
-func (c *checker) violation(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
+func (c *Check) violation(format string, args ...any) {
+	c.violations = append(c.violations, fmt.Sprintf(format, args...))
+}
 
-func (c *checker) record(rec Record) error {
-	if rec.Kind.Enterprise() {
-		return errEnterprise(rec.Kind)
-	}
+func (c *Check) record(rec Record) error {
 	switch rec.Kind {
 	case structs.KVSRequestType, structs.TombstoneRequestType: // as below, without a store
 	default:
@@ -84,7 +119,7 @@ func (c *checker) record(rec Record) error {
 // takes its place: a restore is tried out in memory that has a bound.
 const scratchRecords = 4096
 
-func (c *checker) loader() *loader {
+func (c *Check) loader() *loader {
 	if c.loaded%scratchRecords == 0 {
 		c.close()
 		c.scratch = &loader{Loaded: Loaded{Store: state.New(), Header: structs.SnapshotHeader{LastIndex: c.header}}}
@@ -94,13 +129,14 @@ func (c *checker) loader() *loader {
 	return c.scratch
 }
 
-func (c *checker) close() {
+func (c *Check) close() {
 	if c.scratch != nil {
 		c.scratch.writer.Abort()
 	}
 }
 
-func (c *checker) row(row Row) {
+func (c *Check) row(row Row) {
+	c.counts[row.Type]++
 	if row.Name == "" && row.Type != RowKey {
 		return // a record that is not ours to understand
 	}
@@ -132,25 +168,19 @@ func (c *checker) row(row Row) {
 		c.index(what, state.PreparedQueries.Name(), data.RaftIndex)
 	case *structs.IndexEntry:
 		c.indexes[row.Name] = data.Value
-		if data.Value > c.raft {
-			c.violation("index row %s says %d: the snapshot was taken at %d", row.Name, data.Value, c.raft)
-		}
+		c.date(data.Value, "index row %s says", row.Name)
 	case *structs.MetadataEntry:
-		if data.ModifyIndex > c.raft {
-			c.violation("%s was changed at index %d: the snapshot was taken at %d", what, data.ModifyIndex, c.raft)
-		}
+		c.date(data.ModifyIndex, "%s was changed at index", what)
 	}
 }
 
-func (c *checker) key(what string, e *structs.DirEntry) {
+func (c *Check) key(what string, e *structs.DirEntry) {
 	if _, twice := c.keys[e.Key]; twice {
 		c.violation("%s is there twice", what)
 	}
 	c.keys[e.Key] = e.CreateIndex
 	c.index(what, state.KVs.Name(), e.RaftIndex)
-	if e.TTLIndex > c.raft {
-		c.violation("the TTL of %s runs since index %d: the snapshot was taken at %d", what, e.TTLIndex, c.raft)
-	}
+	c.date(e.TTLIndex, "the TTL of %s runs since index", what)
 	if e.LockDelayIndex > c.header {
 		c.violation("%s has a lock delay of index %d: the state is of index %d", what, e.LockDelayIndex, c.header)
 	}
@@ -163,7 +193,7 @@ func (c *checker) key(what string, e *structs.DirEntry) {
 }
 
 // index looks at the indexes of a row of a table that has an index row.
-func (c *checker) index(what, table string, i structs.RaftIndex) {
+func (c *Check) index(what, table string, i structs.RaftIndex) {
 	c.highest[table] = max(c.highest[table], i.ModifyIndex)
 	if i.CreateIndex > i.ModifyIndex {
 		c.violation("%s was created at index %d, after its last change at %d", what, i.CreateIndex, i.ModifyIndex)
@@ -173,10 +203,10 @@ func (c *checker) index(what, table string, i structs.RaftIndex) {
 	}
 }
 
-func (c *checker) has(kind, name string) bool { return c.seen[kind+" "+name] }
+func (c *Check) has(kind, name string) bool { return c.seen[kind+" "+name] }
 
 // relations looks at what rows want of each other.
-func (c *checker) relations() {
+func (c *Check) relations() {
 	for _, l := range c.locks {
 		if !c.has(RowSession, structs.FoldName(l.session)) {
 			c.violation("key %s is locked by session %s, which is not there", l.key, l.session)
@@ -203,7 +233,7 @@ func (c *checker) relations() {
 	}
 }
 
-func (c *checker) session(s *structs.Session) {
+func (c *Check) session(s *structs.Session) {
 	if !c.has(RowNode, structs.FoldName(s.Node)) {
 		c.violation("session %s is of node %s, which is not there", s.ID, s.Node)
 		return

@@ -36,10 +36,11 @@ func encode(t testing.TB, lastIndex uint64, list ...typed) []byte {
 
 func check(t testing.TB, stream []byte, raftIndex uint64) (violations []string) {
 	t.Helper()
-	if err := fsm.Check(bytes.NewReader(stream), raftIndex, func(v string) { violations = append(violations, v) }); err != nil {
+	var c fsm.Check
+	if err := c.Run(bytes.NewReader(stream)); err != nil {
 		t.Fatal(err)
 	}
-	return violations
+	return c.Violations(raftIndex)
 }
 
 func consulStream(t testing.TB) []byte {
@@ -119,7 +120,6 @@ func TestCheckFinds(t *testing.T) {
 		"several at once": {[]typed{session(), session(), {structs.KVSRequestType, "x"}}, []string{
 			"session s is there twice", "record 3, of type KVS, cannot be restored: ",
 			"session S is of node N, which is not there", "session S is of node N, which is not there"}},
-		"Enterprise": {[]typed{{70, "x"}}, []string{"record 1, of type Unknown(70), cannot be restored: the snapshot holds a record of type 70, which is Consul Enterprise's"}},
 	} {
 		got := check(t, encode(t, 20, test.records...), 30)
 		ok := len(got) == len(test.want)
@@ -133,7 +133,10 @@ func TestCheckFinds(t *testing.T) {
 	if got := check(t, encode(t, 20), 10); len(got) != 1 {
 		t.Errorf("a header ahead of the metadata: got %q", got)
 	}
-	if err := fsm.Check(strings.NewReader("PK"), 1, nil); !structs.IsCode(err, structs.Corrupt) {
+	if err := new(fsm.Check).Run(bytes.NewReader(encode(t, 20, typed{70, "x"}))); !structs.IsCode(err, structs.Unsupported) {
+		t.Errorf("Enterprise: got %v", err)
+	}
+	if err := new(fsm.Check).Run(strings.NewReader("PK")); !structs.IsCode(err, structs.Corrupt) {
 		t.Errorf("no stream at all: got %v", err)
 	}
 }

@@ -39,7 +39,8 @@ func LoadWithoutEnterprise(r io.Reader) (*Loaded, structs.Dropped, error) {
 	return loaded, dropped, err
 }
 
-func errEnterprise(kind structs.MessageType) error {
+// ErrEnterprise says that a snapshot is refused for a record of this type.
+func ErrEnterprise(kind structs.MessageType) error {
 	return structs.Errorf(structs.Unsupported,
 		"the snapshot holds a record of type %d, which is Consul Enterprise's: Praetor cannot restore it, unless told to skip such records (-skip-enterprise)", kind)
 }

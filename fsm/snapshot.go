@@ -180,7 +180,7 @@ func load(r io.Reader, drop func(structs.MessageType)) (*Loaded, error) {
 		}
 		if rec.Kind.Enterprise() {
 			if drop == nil {
-				return nil, errEnterprise(rec.Kind)
+				return nil, ErrEnterprise(rec.Kind)
 			}
 			drop(rec.Kind)
 			continue
