@@ -1,9 +1,7 @@
 package bench_test
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/hex"
@@ -15,10 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -127,7 +123,7 @@ func (t *recoveryTable) add(name string, took, floor time.Duration, aim string, 
 		ratio = fmt.Sprintf("%.2f", took.Seconds()/floor.Seconds())
 	}
 	if peakMB > 0 {
-		memory = strconv.FormatInt(peakMB, 10)
+		memory = fmt.Sprint(peakMB)
 	}
 	if idleMB > 0 {
 		memory += fmt.Sprintf(" (%.2f of idle)", float64(peakMB)/float64(idleMB))
@@ -255,11 +251,26 @@ func verifyFile(b *testing.B, t *recoveryTable, path string, floor time.Duration
 	b.Helper()
 	cmd := exec.Command(testutil.Binary(b), "snapshot", "verify", path)
 	start := time.Now()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("verify: %v: %s", err, out)
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
 	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	t.add("praetor snapshot verify", time.Since(start), floor, "", usage.Maxrss>>10, 0)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	var most int64
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				b.Fatalf("verify: %v", err)
+			}
+			t.add("praetor snapshot verify", time.Since(start), floor, "", most, 0)
+			return
+		case <-time.After(20 * time.Millisecond):
+			if now := residentPeak(cmd.Process.Pid); now > most { // it may be gone
+				most = now
+			}
+		}
+	}
 }
 
 // timeWrites has writers put keys for a while, and returns how long each took in
@@ -317,10 +328,10 @@ func quantile(sorted []float64, q float64) float64 {
 // it in MB: a start leaves garbage that Go gives back in time.
 func settle(b *testing.B, p *testutil.Process) int64 {
 	b.Helper()
-	before := processFigure(b, p.PID(), "VmRSS")
+	before := residentBytes(b, p.PID()) >> 20
 	for range 12 {
 		time.Sleep(5 * time.Second)
-		now := processFigure(b, p.PID(), "VmRSS")
+		now := residentBytes(b, p.PID()) >> 20
 		if now >= before-before/200 {
 			return now
 		}
@@ -338,26 +349,20 @@ func forgetPeak(b *testing.B, pid int) {
 }
 
 // peak is the most memory in MB that a process had resident.
-func peak(b *testing.B, pid int) int64 { return processFigure(b, pid, "VmHWM") }
-
-// processFigure is a line of /proc/PID/status, in MB.
-func processFigure(b *testing.B, pid int, name string) int64 {
+func peak(b *testing.B, pid int) int64 {
 	b.Helper()
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		b.Fatal(err)
+	mb := residentPeak(pid)
+	if mb == 0 {
+		b.Fatalf("the memory of process %d cannot be read", pid)
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		if rest, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return cmp.Or(kb>>10, 1)
-		}
-	}
-	b.Fatalf("no %s of process %d", name, pid)
-	return 0
+	return mb
+}
+
+// residentPeak is the same; 0 if there is no such process.
+func residentPeak(pid int) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kib int64
+	_, _ = fmt.Sscan(rest, &kib)
+	return kib >> 10
 }
