@@ -117,6 +117,9 @@ func TestCheckFinds(t *testing.T) {
 			[]string{"key k was created at index 5 and deleted at 7: it should not be there"}},
 		"a key written again": {[]typed{key(structs.DirEntry{Key: "k", RaftIndex: at(7, 7)}),
 			{structs.TombstoneRequestType, &structs.DirEntry{Key: "k", RaftIndex: at(0, 7)}}}, nil},
+		"metadata twice": {[]typed{{31, &structs.MetadataEntry{Key: "k", RaftIndex: at(5, 5)}}, {31, &structs.MetadataEntry{Key: "k", RaftIndex: at(6, 6)}}},
+			[]string{"metadata k is there twice"}},
+		"metadata of a restore": {[]typed{{31, &structs.MetadataEntry{Key: "k", RaftIndex: at(5, 5)}}, {31, &structs.MetadataEntry{Key: "k"}}}, nil},
 		"several at once": {[]typed{session(), session(), {structs.KVSRequestType, "x"}}, []string{
 			"session s is there twice", "record 3, of type KVS, cannot be restored: ",
 			"session S is of node N, which is not there", "session S is of node N, which is not there"}},
