@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test long check fuzz-short acceptance bench bench-watch bench-coordination microbench cluster clean help
+.PHONY: build run test long check fuzz-short acceptance bench bench-watch bench-coordination bench-recovery microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -50,6 +50,9 @@ bench-watch: ## measure 10,000 watchers, as blocking queries and as feeds (about
 
 bench-coordination: ## measure transactions, locks and sessions beside plain writes (about a minute)
 	$(GO) test -run '^$$' -bench Coordination -benchtime 1x ./testutil/bench
+
+bench-recovery: ## measure save, restore and start-up at 1,000,000 keys (about 3 minutes)
+	$(GO) test -run '^$$' -bench Recovery -benchtime 1x -timeout 30m ./testutil/bench
 
 microbench: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./fsm/... ./rpcserver/... ./state/... ./structs/...

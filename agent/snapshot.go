@@ -46,10 +46,17 @@ func (c *exchange) sendArchive(archive io.Reader, meta *structs.QueryMeta) error
 	panic(http.ErrAbortHandler)
 }
 
+// snapshotRestore puts an archive in the place of the cluster's state. With
+// ?skip-enterprise, X-Praetor-Dropped says what was left out of it.
 func snapshotRestore(c *exchange) error {
-	q := &structs.SnapshotRequest{Datacenter: c.query.datacenter(), AllowStale: c.query.has("stale")}
-	if err := c.server.RestoreSnapshot(c.r.Context(), q, c.r.Body); err != nil {
+	q := &structs.SnapshotRequest{Datacenter: c.query.datacenter(), AllowStale: c.query.has("stale"),
+		SkipEnterprise: c.query.has("skip-enterprise")}
+	dropped, err := c.server.RestoreSnapshotReport(c.r.Context(), q, c.r.Body)
+	if err != nil {
 		return err
+	}
+	if len(dropped) > 0 {
+		c.w.Header().Set("X-Praetor-Dropped", dropped.String())
 	}
 	return c.done()
 }

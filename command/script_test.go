@@ -73,6 +73,14 @@ func workspace(t *testing.T) {
 	flipped[30000] ^= 0x40
 	t.Chdir(t.TempDir())
 	survivors(t)
+	for name, data := range archives(t) {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir("directory", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, data := range map[string][]byte{
 		"consul.snap": snap, "cut.snap": snap[:30000], "flipped.snap": flipped,
 		"good.hcl": []byte("server = true\ndata_dir = \"/tmp/praetor\"\nbind_addr = \"127.0.0.1\"\n"),

@@ -14,12 +14,14 @@ import (
 
 	"praetor/fsm"
 	"praetor/fsm/archive"
+	"praetor/structs"
 )
 
 var snapshotHelp = help{`
 A snapshot is the whole state of a cluster in one file, at one point in time. The files are Consul's: each can restore
 the other's.`,
-	[]string{`snapshot save backup.snap`, `snapshot inspect backup.snap`, `snapshot restore backup.snap`},
+	[]string{`snapshot save backup.snap`, `snapshot verify backup.snap`, `snapshot diff yesterday.snap today.snap`, `snapshot restore backup.snap`,
+		`snapshot restore -prefix=app/ -dry-run backup.snap`},
 }
 
 // readArchive reads an archive to its end, hands its state to use as it comes,
@@ -44,12 +46,17 @@ func readArchive(r io.Reader, use func(state io.Reader) error) (*raft.SnapshotMe
 	return meta, nil
 }
 
-// verify reads a snapshot as a server does that restores it.
-func verify(r io.Reader) (*raft.SnapshotMeta, error) {
-	return readArchive(r, func(state io.Reader) error {
-		_, err := fsm.Load(state)
+// loadArchive reads a snapshot as a server does that restores it.
+func loadArchive(r io.Reader, skipEnterprise bool) (meta *raft.SnapshotMeta, dropped structs.Dropped, err error) {
+	meta, err = readArchive(r, func(state io.Reader) (err error) {
+		if skipEnterprise {
+			_, dropped, err = fsm.LoadWithoutEnterprise(state)
+		} else {
+			_, err = fsm.Load(state)
+		}
 		return err
 	})
+	return meta, dropped, err
 }
 
 func snapshotSave(v *verb) {
@@ -108,7 +115,7 @@ func (v *verb) download(client *api.Client, path string) (err error) {
 
 // publish verifies the file at temporary and gives it its name.
 func (v *verb) publish(temporary, path string) (*raft.SnapshotMeta, error) {
-	meta, err := v.verifyFile(temporary)
+	meta, _, err := v.verifyFile(temporary, false)
 	if err != nil {
 		return nil, fmt.Errorf("verifying snapshot file, kept as %s: %w", temporary, err)
 	}
@@ -124,15 +131,18 @@ func (v *verb) publish(temporary, path string) (*raft.SnapshotMeta, error) {
 	return meta, nil
 }
 
-func (v *verb) verifyFile(path string) (*raft.SnapshotMeta, error) {
+func (v *verb) verifyFile(path string, skipEnterprise bool) (*raft.SnapshotMeta, structs.Dropped, error) {
 	file, length, err := v.open([]string{"@" + path})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, nil, errDirectory(path)
+	}
 	m := v.meter("Verifying", length)
 	defer m.clear()
-	return verify(m.reader(file))
+	return loadArchive(m.reader(file), skipEnterprise)
 }
 
 // appendToName puts facts about the server before the extension, in the order
@@ -166,39 +176,4 @@ func appendToName(client *api.Client, path, list string) (string, error) {
 		}
 	}
 	return name + extension, nil
-}
-
-func snapshotRestore(v *verb) {
-	v.operands = []string{"FILE"}
-	v.complete = complete.PredictFiles("*.snap")
-	v.help = help{`
-Replaces the whole state of the cluster by the one in FILE: what has been written since that snapshot is lost. The file
-is read and checked here first, and again by the server; one that is damaged changes nothing. The servers of the
-cluster stay the same.`,
-		[]string{`snapshot restore backup.snap`, `snapshot restore -http-addr=10.0.0.11:8500 backup.snap`},
-	}
-	v.run = func(operands []string) error {
-		path := operands[0]
-		meta, err := v.verifyFile(path)
-		if err != nil {
-			return fmt.Errorf("checking %s before anything is restored: %w", path, err)
-		}
-		client, err := v.connection.client()
-		if err != nil {
-			return err
-		}
-		file, length, err := v.open([]string{"@" + path})
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		m := v.meter(fmt.Sprintf("Restoring index %d", meta.Index), length)
-		defer m.clear()
-		if err := client.Snapshot().Restore(nil, m.reader(file)); err != nil {
-			return fmt.Errorf("restoring snapshot: %w", err)
-		}
-		m.clear()
-		_, err = fmt.Fprintln(v.stdout, "Restored snapshot")
-		return err
-	}
 }

@@ -8,8 +8,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -40,6 +38,7 @@ type inspection struct {
 	}
 	Stats                  []tally
 	StatsKV                []tally
+	Largest                []tally `json:",omitempty"` // keys
 	TotalSize, TotalSizeKV int64
 }
 
@@ -50,21 +49,32 @@ func snapshotInspect(v *verb) {
 Shows where and when the snapshot in FILE was taken, and how many records of each type it holds, with their bytes.
 FILE may be - for standard input, or a server's own state.bin, next to its meta.json in the data directory.`,
 		[]string{`snapshot inspect backup.snap`, `snapshot inspect -kvdetails -kvdepth=3 -kvfilter=app/ backup.snap`,
-			`snapshot inspect -format=json backup.snap`, `snapshot inspect /var/lib/praetor/raft/snapshots/2-777-1700000000000/state.bin`},
+			`snapshot inspect -largest=10 backup.snap`, `snapshot inspect -format=json backup.snap`, `snapshot inspect /var/lib/praetor/raft/snapshots/2-777-1700000000000/state.bin`},
 	}
 	details := v.flags.Bool("kvdetails", false, "Count keys by their first -kvdepth parts too.")
 	depth := v.flags.Int("kvdepth", 2, "The `number` of parts, between slashes, that -kvdetails tells apart.")
 	filter := v.flags.String("kvfilter", "", "Let -kvdetails count only keys that begin with this `prefix`.")
+	most := v.flags.Int("largest", 0, "Show this `number` of the largest keys.")
+	skip := skipEnterprise(v.flags)
 	v.formats()
 	v.run = func(operands []string) error {
 		if *depth < 1 {
 			return misusef("-kvdepth must be at least 1")
 		}
+		if *most < 0 {
+			return misusef("-largest cannot be less than 0")
+		}
 		kinds, prefixes := map[string]*tally{}, map[string]*tally{}
+		dropped := structs.Dropped{}
+		largest := ranking{limit: *most}
 		meta, err := v.readSnapshot(operands[0], func(rec fsm.Record) error {
 			bytes := int64(1 + len(rec.Value))
+			if rec.Kind.Enterprise() && *skip {
+				dropped[rec.Kind]++
+				return nil
+			}
 			count(kinds, rec.Kind.String(), bytes)
-			if rec.Kind != structs.KVSRequestType || !*details && *filter == "" {
+			if rec.Kind != structs.KVSRequestType || !*details && *filter == "" && *most == 0 {
 				return nil
 			}
 			var entry struct{ Key string }
@@ -73,6 +83,7 @@ FILE may be - for standard input, or a server's own state.bin, next to its meta.
 			}
 			if strings.HasPrefix(entry.Key, *filter) {
 				parts := strings.Split(entry.Key, "/")
+				largest.add(entry.Key, bytes)
 				count(prefixes, strings.Join(parts[:min(*depth, len(parts))], "/"), bytes)
 			}
 			return nil
@@ -83,7 +94,11 @@ FILE may be - for standard input, or a server's own state.bin, next to its meta.
 		var in inspection
 		in.Meta.ID, in.Meta.Size, in.Meta.Index, in.Meta.Term, in.Meta.Version = meta.ID, meta.Size, meta.Index, meta.Term, meta.Version
 		in.Stats, in.TotalSize = largestFirst(kinds)
-		in.StatsKV, in.TotalSizeKV = largestFirst(prefixes)
+		if in.StatsKV = []tally{}; *details || *filter != "" {
+			in.StatsKV, in.TotalSizeKV = largestFirst(prefixes)
+		}
+		in.Largest = largest.tallies
+		v.tellDropped(operands[0], dropped)
 		if v.json() {
 			return v.printJSON(in)
 		}
@@ -111,6 +126,28 @@ func largestFirst(tallies map[string]*tally) (rows []tally, total int64) {
 	return rows, total
 }
 
+// ranking keeps the largest of many, largest first.
+type ranking struct {
+	limit   int
+	tallies []tally
+}
+
+func (r *ranking) add(name string, bytes int64) {
+	if len(r.tallies) == r.limit {
+		if r.limit == 0 || bytes <= r.tallies[r.limit-1].Sum {
+			return
+		}
+		r.tallies = r.tallies[:r.limit-1]
+	}
+	at, _ := slices.BinarySearchFunc(r.tallies, bytes, func(t tally, bytes int64) int {
+		if t.Sum >= bytes { // of equal ones, the first in the stream goes first
+			return -1
+		}
+		return 1
+	})
+	r.tallies = slices.Insert(r.tallies, at, tally{Name: name, Sum: bytes, Count: 1})
+}
+
 func (in *inspection) print(out io.Writer, keys bool) error {
 	w := tabwriter.NewWriter(out, 8, 8, 6, ' ', 0)
 	m := &in.Meta
@@ -125,6 +162,12 @@ func (in *inspection) print(out io.Writer, keys bool) error {
 	table("Type", in.Stats, in.TotalSize)
 	if keys {
 		table("Key Name", in.StatsKV, in.TotalSizeKV)
+	}
+	if len(in.Largest) > 0 {
+		fmt.Fprint(w, "\n Largest Keys\tSize\n ----\t----\n")
+		for _, t := range in.Largest {
+			fmt.Fprintf(w, " %s\t%s\n", t.Name, size(t.Sum))
+		}
 	}
 	return w.Flush()
 }
@@ -149,26 +192,11 @@ func (v *verb) readSnapshot(path string, record func(fsm.Record) error, header f
 		}
 		return nil
 	}
-	if path == "-" {
-		return readArchive(v.stdin, use)
-	}
-	file, err := os.Open(path)
+	file, err := v.openSnapshot(path, false)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	if filepath.Base(path) != "state.bin" {
-		return readArchive(file, use)
-	}
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(path), "meta.json"))
-	if err != nil {
-		return nil, err
-	}
-	meta := new(raft.SnapshotMeta)
-	if err := json.Unmarshal(data, meta); err != nil {
-		return nil, fmt.Errorf("meta.json next to it: %w", err)
-	}
-	return meta, use(file)
+	return file.stream(use)
 }
 
 func snapshotDecode(v *verb) {

@@ -165,7 +165,11 @@ type loader struct {
 
 // Load builds a store from a whole snapshot stream. Any damage, and a record of
 // Consul Enterprise, is an error with code Corrupt or Unsupported.
-func Load(r io.Reader) (*Loaded, error) {
+func Load(r io.Reader) (*Loaded, error) { return load(r, nil) }
+
+// load tells drop of each Enterprise record, which is left out; if drop is nil,
+// such a record is an error.
+func load(r io.Reader, drop func(structs.MessageType)) (*Loaded, error) {
 	header, sequence := Records(r)
 	l := &loader{Loaded: Loaded{Store: state.New(), Header: header}}
 	l.writer = l.Store.Write()
@@ -175,8 +179,11 @@ func Load(r io.Reader) (*Loaded, error) {
 			return nil, err
 		}
 		if rec.Kind.Enterprise() {
-			return nil, structs.Errorf(structs.Unsupported,
-				"the snapshot holds a record of type %d, which is Consul Enterprise's: Praetor cannot restore it", rec.Kind)
+			if drop == nil {
+				return nil, ErrEnterprise(rec.Kind)
+			}
+			drop(rec.Kind)
+			continue
 		}
 		if err := recordOf(rec.Kind).read(l, rec.Value); err != nil {
 			return nil, structs.Errorf(structs.Corrupt, "snapshot record of type %v: %v", rec.Kind, err)

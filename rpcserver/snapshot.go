@@ -24,55 +24,64 @@ import (
 func (s *Server) SaveSnapshot(ctx context.Context, q *structs.SnapshotRequest) (io.ReadCloser, structs.QueryMeta, error) {
 	q.Op = structs.SnapshotSave
 	var archive io.ReadCloser
-	meta, err := s.snapshotCall(ctx, q, nil, &archive)
-	return archive, meta, err
+	reply, err := s.snapshotCall(ctx, q, nil, &archive)
+	return archive, reply.QueryMeta, err
 }
 
 // RestoreSnapshot replaces the cluster's state with that of an archive. The
 // archive is checked and decoded as a whole before anything changes.
 func (s *Server) RestoreSnapshot(ctx context.Context, q *structs.SnapshotRequest, archive io.Reader) error {
-	q.Op = structs.SnapshotRestore
-	_, err := s.snapshotCall(ctx, q, archive, nil)
+	_, err := s.RestoreSnapshotReport(ctx, q, archive)
 	return err
+}
+
+// RestoreSnapshotReport is RestoreSnapshot that says which records were left
+// out; that is none unless SkipEnterprise is set.
+func (s *Server) RestoreSnapshotReport(ctx context.Context, q *structs.SnapshotRequest, archive io.Reader) (structs.Dropped, error) {
+	q.Op = structs.SnapshotRestore
+	reply, err := s.snapshotCall(ctx, q, archive, nil)
+	return reply.Dropped, err
 }
 
 // snapshotCall does one operation here or on the leader. While there is no
 // leader it waits up to the hold time; once an archive is being read it is not
 // tried again.
-func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (meta structs.QueryMeta, err error) {
+func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (reply structs.SnapshotResponse, err error) {
 	if q.Datacenter == "" {
 		q.Datacenter = s.config.Datacenter
 	}
 	if q.Datacenter != s.config.Datacenter {
-		return meta, structs.ErrNoPath
+		return reply, structs.ErrNoPath
 	}
 	if q.AllowStale && q.Op == structs.SnapshotRestore {
-		return meta, structs.ErrStaleRestore
+		return reply, structs.ErrStaleRestore
 	}
 	deadline := time.Now().Add(s.config.RPCHoldTimeout)
 	for {
 		if q.AllowStale && s.heardFromLeader() || s.ready() {
 			if q.Op == structs.SnapshotRestore {
-				return meta, s.restoreHere(in)
+				reply.Dropped, err = s.restoreHere(in, q.SkipEnterprise)
+			} else {
+				reply.QueryMeta, err = s.saveHere(ctx, q, out)
 			}
-			return s.saveHere(ctx, q, out)
+			return reply, err
 		}
 		if q.Forwarded && !s.isRaftLeader() {
-			return meta, structs.ErrNoLeader
+			return reply, structs.ErrNoLeader
 		}
 		if addr := s.leaderAddr(); addr != "" && !s.isRaftLeader() {
 			return s.snapshotAtLeader(ctx, addr, q, in, out)
 		}
 		if time.Now().After(deadline) {
-			return meta, structs.ErrNoLeader
+			return reply, structs.ErrNoLeader
 		}
 		select {
 		case <-s.leaderChanged():
 		case <-time.After(s.config.RPCHoldTimeout / 16):
 		case <-ctx.Done():
-			return meta, ctx.Err()
+			return reply, ctx.Err()
 		case <-s.ctx.Done():
-			return meta, structs.Errorf(structs.Leaving, "server is shutting down")
+			return reply, structs.Errorf(structs.Leaving, "server is shutting down")
 		}
 	}
 }
@@ -108,32 +117,44 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 	return meta, nil
 }
 
-func (s *Server) restoreHere(in io.Reader) error {
+func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs.Dropped, err error) {
 	dir := os.TempDir()
 	if s.config.DataDir != "" {
 		dir = filepath.Join(s.config.DataDir, "raft")
 	}
 	spooled, err := archive.Spool(dir, in)
 	if errors.Is(err, archive.ErrCorrupt) {
-		return structs.Errorf(structs.Corrupt, "%v", err)
+		return nil, structs.Errorf(structs.Corrupt, "%v", err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer spooled.Close()
+	if skipEnterprise {
+		err := spooled.Rewrite(dir, func(to io.Writer, from io.Reader) (err error) {
+			dropped, err = fsm.WithoutEnterprise(to, from)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(dropped) > 0 {
+			s.logger.Warn("records of Consul Enterprise are left out of the restore", "records", dropped)
+		}
+	}
 	scratch, err := fsm.Load(spooled.File)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	epoch, err := newEpoch()
 	if err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	meta := *spooled.Meta
 	meta.Size += int64(len(epoch))
 	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", scratch.Header.LastIndex)
 	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	stream := io.MultiReader(spooled.File, bytes.NewReader(epoch))
 	before := s.fsm.Store()
@@ -143,35 +164,35 @@ func (s *Server) restoreHere(in io.Reader) error {
 	switch {
 	case err == nil:
 	case s.fsm.Store() != before:
-		return structs.Errorf(structs.Unclear, "restore: %v: the snapshot may or may not come into force, look at what is there before you try again", err)
+		return nil, structs.Errorf(structs.Unclear, "restore: %v: the snapshot may or may not come into force, look at what is there before you try again", err)
 	case errors.Is(err, raft.ErrNotLeader):
-		return structs.ErrNoLeader
+		return nil, structs.ErrNoLeader
 	default:
-		return fmt.Errorf("restore: %w", err)
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	if err := s.barrier(time.Minute); err != nil {
-		return applyError(err)
+		return nil, applyError(err)
 	}
-	return s.reestablish()
+	return dropped, s.reestablish()
 }
 
 // snapshotAtLeader passes the operation on over a connection of its own.
-func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (structs.QueryMeta, error) {
+func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (structs.SnapshotResponse, error) {
 	conn, err := s.dial(ctx, addr)
 	if err != nil {
-		return structs.QueryMeta{}, structs.Errorf(structs.Unreachable, "cannot reach the leader at %s: %v", addr, err)
+		return structs.SnapshotResponse{}, structs.Errorf(structs.Unreachable, "cannot reach the leader at %s: %v", addr, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	forwarded := *q
 	forwarded.Forwarded = true
-	meta, archive, err := snapshotExchange(conn, &forwarded, in)
+	reply, archive, err := snapshotExchange(conn, &forwarded, in)
 	if err != nil || out == nil {
 		stop()
 		conn.Close()
-		return meta, err
+		return reply, err
 	}
 	*out = &passage{Reader: archive, close: func() error { stop(); return conn.Close() }}
-	return meta, nil
+	return reply, nil
 }
 
 type passage struct {

@@ -15,39 +15,38 @@ import (
 // snapshotExchange is the client's side of a snapshot connection
 // (consul-wire.md 7.3): request, archive to restore, half-close, reply, archive
 // that was saved.
-func snapshotExchange(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) (meta structs.QueryMeta, archive io.Reader, err error) {
+func snapshotExchange(conn net.Conn, q *structs.SnapshotRequest, in io.Reader) (reply structs.SnapshotResponse, archive io.Reader, err error) {
 	hello, err := structs.AppendValue([]byte{wire.ByteSnapshot}, q)
 	if err != nil {
-		return meta, nil, err
+		return reply, nil, err
 	}
 	idle := &idleConn{Conn: conn}
 	if _, err := idle.Write(hello); err != nil {
-		return meta, nil, structs.Errorf(structs.Unreachable, "snapshot request: %v", err)
+		return reply, nil, structs.Errorf(structs.Unreachable, "snapshot request: %v", err)
 	}
 	if in != nil {
 		if _, err := io.Copy(idle, in); err != nil {
-			return meta, nil, fmt.Errorf("send snapshot: %w", err)
+			return reply, nil, fmt.Errorf("send snapshot: %w", err)
 		}
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		if err := half.CloseWrite(); err != nil {
-			return meta, nil, fmt.Errorf("send snapshot: %w", err)
+			return reply, nil, fmt.Errorf("send snapshot: %w", err)
 		}
 	}
 	buffered := bufio.NewReader(idle)
 	value, err := structs.ReadValue(buffered, nil, 64<<10) // taking a snapshot has no limit of time
 	if err != nil {
-		return meta, nil, structs.Errorf(structs.Unclear, "the server hung up before it answered: %v", err)
+		return reply, nil, structs.Errorf(structs.Unclear, "the server hung up before it answered: %v", err)
 	}
-	var reply structs.SnapshotResponse
 	if err := structs.DecodeValue(value, &reply); err != nil {
-		return meta, nil, err
+		return reply, nil, err
 	}
 	if reply.Error != "" {
-		return meta, nil, &structs.Error{Code: reply.Code, Text: reply.Error}
+		return reply, nil, &structs.Error{Code: reply.Code, Text: reply.Error}
 	}
 	idle.reads = true
-	return reply.QueryMeta, buffered, nil
+	return reply, buffered, nil
 }
 
 // serveSnapshot is the server's side.
@@ -75,19 +74,18 @@ func (s *Server) serveSnapshot(conn net.Conn) {
 
 func (s *Server) answerSnapshot(conn io.Writer, q *structs.SnapshotRequest, in io.Reader) error {
 	var out io.ReadCloser
-	var meta structs.QueryMeta
+	var reply structs.SnapshotResponse
 	var err error
 	switch {
 	case q.Datacenter == "":
 		err = structs.ErrNoPath // as Consul does
 	case q.Op == structs.SnapshotSave:
-		meta, err = s.snapshotCall(s.ctx, q, nil, &out)
+		reply, err = s.snapshotCall(s.ctx, q, nil, &out)
 	case q.Op == structs.SnapshotRestore:
-		meta, err = s.snapshotCall(s.ctx, q, in, nil)
+		reply, err = s.snapshotCall(s.ctx, q, in, nil)
 	default:
 		err = structs.Errorf(structs.Invalid, "unrecognized snapshot op %d", q.Op)
 	}
-	reply := structs.SnapshotResponse{QueryMeta: meta}
 	if err != nil {
 		reply.Error, reply.Code = err.Error(), structs.CodeOf(err)
 	}

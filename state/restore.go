@@ -1,6 +1,7 @@
 package state
 
 import (
+	"maps"
 	"slices"
 
 	"praetor/structs"
@@ -34,9 +35,14 @@ func RestoreRegistration(w *Writer, c *structs.RegisterRequest, lastIndex uint64
 	return nil
 }
 
-// CompleteIndexes adds the index rows of the catalog that a restored snapshot
-// does not have: those of a Consul older than 1.13 have no rows by peer.
+// CompleteIndexes adds the index rows that a restored snapshot does not have:
+// those of a Consul older than 1.13 have no rows by peer.
 func CompleteIndexes(w *Writer) {
+	for _, name := range slices.Sorted(maps.Keys(w.restored)) {
+		if w.tableIndex(name) == 0 {
+			w.insert(Indexes.name, newIndexEntry(name, w.restored[name]))
+		}
+	}
 	missing := map[string]uint64{}
 	note := func(index uint64, rows ...string) {
 		for _, row := range rows {

@@ -133,6 +133,8 @@ type Writer struct {
 	metadata bool     // system metadata has changed
 	changes  []Change // of keys, by the commands before the one at work
 	expiring bool     // what is removed now has expired
+
+	restored map[string]uint64 // highest index of the rows that Restore stored, by table
 }
 
 // change is one row that became another.

@@ -191,11 +191,14 @@ func (t *Table[T]) remove(w *Writer, row *T) {
 	w.delete(t.name, row)
 }
 
-// Restore stores a row of a snapshot as it is, indexes and all, and raises the
-// table's index to at least index.
+// Restore stores a row of a snapshot as it is, indexes and all. If the snapshot
+// has no index row for the table, CompleteIndexes makes one of at least index.
 func (t *Table[T]) Restore(w *Writer, row *T, index uint64) {
 	w.insert(t.name, row)
-	if index > w.tableIndex(t.name) {
-		w.insert(Indexes.name, newIndexEntry(t.name, index))
+	if index > w.restored[t.name] {
+		if w.restored == nil {
+			w.restored = map[string]uint64{}
+		}
+		w.restored[t.name] = index
 	}
 }

@@ -1,5 +1,12 @@
 package structs
 
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
 // SnapshotOp is what a snapshot connection is for.
 type SnapshotOp int
 
@@ -16,6 +23,10 @@ type SnapshotRequest struct {
 	AllowStale bool
 	Op         SnapshotOp
 	Forwarded  bool `codec:",omitempty"` // ours: sent on by a server that takes us for the leader
+
+	// SkipEnterprise is ours: restore leaves out the records of Consul Enterprise
+	// instead of refusing the snapshot for them.
+	SkipEnterprise bool `codec:",omitempty"`
 }
 
 // SnapshotResponse answers a SnapshotRequest; for a save the archive follows.
@@ -24,6 +35,20 @@ type SnapshotResponse struct {
 	Error string
 	Code  Code `codec:",omitempty"`
 	QueryMeta
+
+	Dropped Dropped `codec:",omitempty"` // ours: what SkipEnterprise left out
+}
+
+// Dropped counts the records of a snapshot that were left out, by type.
+type Dropped map[MessageType]int
+
+// String lists them in order of type; it is empty if there are none.
+func (d Dropped) String() string {
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(d)) {
+		list = append(list, fmt.Sprintf("%d of type %d", d[kind], kind))
+	}
+	return strings.Join(list, ", ")
 }
 
 // SnapshotHeader is the first value of a snapshot stream.

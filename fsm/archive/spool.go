@@ -46,3 +46,29 @@ func (s *Spooled) Close() error {
 	}
 	return err
 }
+
+// Rewrite puts what rewrite makes of the content in its place.
+func (s *Spooled) Rewrite(dir string, rewrite func(to io.Writer, from io.Reader) error) error {
+	file, err := os.CreateTemp(dir, "restore-*.tmp")
+	if err != nil {
+		return fmt.Errorf("spool snapshot: %w", err)
+	}
+	_ = os.Remove(file.Name())
+	next := &Spooled{Meta: new(raft.SnapshotMeta), File: file}
+	*next.Meta = *s.Meta
+	if _, err = s.File.Seek(0, io.SeekStart); err == nil {
+		err = rewrite(file, s.File)
+	}
+	if err == nil {
+		next.Meta.Size, err = file.Seek(0, io.SeekCurrent)
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return errors.Join(err, next.Close())
+	}
+	before := *s
+	*s = *next
+	return before.Close()
+}

@@ -1,0 +1,368 @@
+package bench_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/fsm"
+	"praetor/fsm/archive"
+	"praetor/structs"
+	"praetor/testutil"
+)
+
+// What it costs to save, verify and restore a large state, beside what nobody
+// can do without: to compress its bytes, and to decode them.
+
+const (
+	recoveryKeys    = 1_000_000
+	recoveryWriters = 16
+	recoveryWrites  = 15 * time.Second // how long writes are timed, without a save and with
+)
+
+// BenchmarkRecovery goes once through the life of a snapshot with a server that
+// is a process of its own.
+func BenchmarkRecovery(b *testing.B) {
+	dir := b.TempDir()
+	snap := filepath.Join(dir, "keys.snap")
+	for b.Loop() {
+		t := &recoveryTable{w: tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)}
+		stream := keyStream(b, recoveryKeys)
+		zip := t.floor(b, "floor: gzip of the same bytes", func() error {
+			z, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+			if err != nil {
+				return err
+			}
+			if _, err := z.Write(stream); err != nil {
+				return err
+			}
+			return z.Close()
+		})
+		decode := t.floor(b, "floor: decoding the same stream into throwaway values", func() error {
+			_, records := fsm.Records(bytes.NewReader(stream))
+			for rec, err := range records {
+				if err != nil {
+					return err
+				}
+				if rec.Kind == structs.KVSRequestType {
+					err = structs.DecodeValue(rec.Value, new(structs.DirEntry))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		writeArchive(b, snap, stream)
+		length := len(stream)
+		stream = nil
+
+		p := testutil.NewProcess(b, "-bootstrap", "-log-level=warn")
+		p.Start()
+		p.AwaitLeader()
+		t.phase(b, p, "restore, PUT /v1/snapshot", decode, "3", func() error { return restoreSnapshot(p, snap) })
+		p.Signal(os.Interrupt)
+		p.Exit(time.Minute)
+		start := time.Now()
+		p.Start()
+		p.AwaitLeader()
+		t.add("start-up, until a read is answered", time.Since(start), decode, "", peak(b, p.PID()), 0)
+
+		quiet, rate := timeWrites(b, p, recoveryWrites, nil)
+		idle := settle(b, p)
+		saved := filepath.Join(dir, "saved.snap")
+		t.phaseFrom(b, p, idle, "save, GET /v1/snapshot", zip, "1.5", func() error { return saveSnapshot(p, saved) })
+		verifyFile(b, t, saved, decode)
+
+		saves := 0
+		busy, busyRate := timeWrites(b, p, recoveryWrites, func(ctx context.Context) error {
+			for ctx.Err() == nil {
+				if err := saveSnapshot(p, saved); err != nil {
+					return err
+				}
+				saves++
+			}
+			return nil
+		})
+		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n\n", recoveryKeys, valueLen, length>>20)
+		t.print(idle)
+		fmt.Printf("\n| writes, %d at a time | p50 ms | p99 ms | per second |\n|---|---:|---:|---:|\n", recoveryWriters)
+		fmt.Printf("| without a save | %.1f | %.1f | %.0f |\n", quantile(quiet, 0.5), quantile(quiet, 0.99), rate)
+		fmt.Printf("| while saves go on, one after the other (%d) | %.1f | %.1f | %.0f |\n", saves, quantile(busy, 0.5), quantile(busy, 0.99), busyRate)
+		fmt.Printf("| of that without (aim for p99: 2) | %.2f | %.2f | %.2f |\n",
+			quantile(busy, 0.5)/quantile(quiet, 0.5), quantile(busy, 0.99)/quantile(quiet, 0.99), busyRate/rate)
+		p.Kill()
+	}
+}
+
+// recoveryTable collects the rows.
+type recoveryTable struct {
+	w    *tabwriter.Writer
+	rows []string
+}
+
+func (t *recoveryTable) add(name string, took, floor time.Duration, aim string, peakMB, idleMB int64) {
+	ratio, memory := "", ""
+	if floor > 0 {
+		ratio = fmt.Sprintf("%.2f", took.Seconds()/floor.Seconds())
+	}
+	if peakMB > 0 {
+		memory = fmt.Sprint(peakMB)
+	}
+	if idleMB > 0 {
+		memory += fmt.Sprintf(" (%.2f of idle)", float64(peakMB)/float64(idleMB))
+	}
+	t.rows = append(t.rows, fmt.Sprintf("| %s\t| %.2f\t| %s\t| %s\t| %s\t|", name, took.Seconds(), ratio, aim, memory))
+}
+
+// floor times what the benchmark does by itself: the median of three.
+func (t *recoveryTable) floor(b *testing.B, name string, do func() error) time.Duration {
+	var times []time.Duration
+	for range 3 {
+		start := time.Now()
+		if err := do(); err != nil {
+			b.Fatal(err)
+		}
+		times = append(times, time.Since(start))
+	}
+	slices.Sort(times)
+	t.add(name, times[1], 0, "", 0, 0)
+	return times[1]
+}
+
+// phase times what a server does, with the most memory that it had meanwhile.
+func (t *recoveryTable) phase(b *testing.B, p *testutil.Process, name string, floor time.Duration, aim string, do func() error) {
+	t.phaseFrom(b, p, 0, name, floor, aim, do)
+}
+
+func (t *recoveryTable) phaseFrom(b *testing.B, p *testutil.Process, idle int64, name string, floor time.Duration, aim string, do func() error) {
+	forgetPeak(b, p.PID())
+	start := time.Now()
+	if err := do(); err != nil {
+		b.Fatal(err)
+	}
+	t.add(name, time.Since(start), floor, aim, peak(b, p.PID()), idle)
+}
+
+func (t *recoveryTable) print(idle int64) {
+	fmt.Fprintln(t.w, "| measure\t| seconds\t| of its floor\t| aim\t| peak memory MB\t|\n|---\t|---:\t|---:\t|---:\t|---:\t|")
+	for _, row := range t.rows {
+		fmt.Fprintln(t.w, row)
+	}
+	fmt.Fprintf(t.w, "| idle\t|\t|\t|\t| %d\t|\n", idle)
+	t.w.Flush()
+}
+
+// keyStream is a snapshot stream of n keys with values that compress to about
+// half, as text does.
+func keyStream(b *testing.B, n int) []byte {
+	b.Helper()
+	var stream bytes.Buffer
+	random := rand.NewChaCha8([32]byte{1})
+	raw := make([]byte, valueLen/2)
+	var buf []byte
+	add := func(kind structs.MessageType, v any) {
+		var err error
+		if kind != 0 {
+			stream.WriteByte(byte(kind))
+		}
+		if buf, err = structs.AppendValue(buf[:0], v); err != nil {
+			b.Fatal(err)
+		}
+		stream.Write(buf)
+	}
+	last := uint64(100 + n)
+	add(0, &structs.SnapshotHeader{LastIndex: last})
+	for i := range n {
+		_, _ = random.Read(raw)
+		index := uint64(100 + i)
+		add(structs.KVSRequestType, &structs.DirEntry{
+			Key: fmt.Sprintf("app/%03d/key-%07d", i/1000, i), Value: hex.AppendEncode(nil, raw),
+			RaftIndex: structs.RaftIndex{CreateIndex: index, ModifyIndex: index},
+		})
+	}
+	add(structs.IndexType, &structs.IndexEntry{Key: "kvs", Value: last})
+	add(structs.ChunkingStateType, &structs.ChunkingState{ChunkMap: map[uint64][]*structs.Chunk{}})
+	return stream.Bytes()
+}
+
+func writeArchive(b *testing.B, path string, stream []byte) {
+	b.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	meta := &raft.SnapshotMeta{Version: 1, ID: "1-2000000-1", Index: 2_000_000, Term: 1, Size: int64(len(stream))}
+	if err := archive.Write(file, meta, bytes.NewReader(stream)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func restoreSnapshot(p *testutil.Process, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	request, err := http.NewRequest(http.MethodPut, "http://"+p.HTTPAddr()+"/v1/snapshot", file)
+	if err != nil {
+		return err
+	}
+	return answer(http.DefaultClient.Do(request))
+}
+
+func saveSnapshot(p *testutil.Process, path string) error {
+	r, err := http.Get("http://" + p.HTTPAddr() + "/v1/snapshot")
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("save: status %d", r.StatusCode)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(file, r.Body)
+	return err
+}
+
+// verifyFile runs the command, which is a process too.
+func verifyFile(b *testing.B, t *recoveryTable, path string, floor time.Duration) {
+	b.Helper()
+	cmd := exec.Command(testutil.Binary(b), "snapshot", "verify", path)
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	var most int64
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				b.Fatalf("verify: %v", err)
+			}
+			t.add("praetor snapshot verify", time.Since(start), floor, "", most, 0)
+			return
+		case <-time.After(20 * time.Millisecond):
+			if now := residentPeak(cmd.Process.Pid); now > most { // it may be gone
+				most = now
+			}
+		}
+	}
+}
+
+// timeWrites has writers put keys for a while, and returns how long each took in
+// ms, in order, and how many were done in a second. meanwhile goes on as long.
+func timeWrites(b *testing.B, p *testutil.Process, during time.Duration, meanwhile func(context.Context) error) ([]float64, float64) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), during)
+	defer cancel()
+	c := p.Client()
+	var mu sync.Mutex
+	var all []float64
+	var wait sync.WaitGroup
+	failures := make(chan error, recoveryWriters+1)
+	if meanwhile != nil {
+		wait.Go(func() {
+			if err := meanwhile(ctx); err != nil {
+				failures <- err
+			}
+		})
+	}
+	start := time.Now()
+	var took time.Duration
+	for w := range recoveryWriters {
+		wait.Go(func() {
+			var mine []float64
+			for i := w; ctx.Err() == nil; i += recoveryWriters {
+				begun := time.Now()
+				if _, err := c.KV().Apply(context.Background(), structs.KVSet, put(i%10_000).DirEnt); err != nil {
+					failures <- err
+					return
+				}
+				mine = append(mine, float64(time.Since(begun).Microseconds())/1000)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, mine...)
+			took = time.Since(start)
+		})
+	}
+	wait.Wait()
+	select {
+	case err := <-failures:
+		b.Fatal(err)
+	default:
+	}
+	slices.Sort(all)
+	return all, float64(len(all)) / took.Seconds()
+}
+
+func quantile(sorted []float64, q float64) float64 {
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// settle waits until the memory of an idle server no longer shrinks, and returns
+// it in MB: a start leaves garbage that Go gives back in time.
+func settle(b *testing.B, p *testutil.Process) int64 {
+	b.Helper()
+	before := residentBytes(b, p.PID()) >> 20
+	for range 12 {
+		time.Sleep(5 * time.Second)
+		now := residentBytes(b, p.PID()) >> 20
+		if now >= before-before/200 {
+			return now
+		}
+		before = now
+	}
+	return before
+}
+
+// forgetPeak makes peak speak of the time from now on.
+func forgetPeak(b *testing.B, pid int) {
+	b.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// peak is the most memory in MB that a process had resident.
+func peak(b *testing.B, pid int) int64 {
+	b.Helper()
+	mb := residentPeak(pid)
+	if mb == 0 {
+		b.Fatalf("the memory of process %d cannot be read", pid)
+	}
+	return mb
+}
+
+// residentPeak is the same; 0 if there is no such process.
+func residentPeak(pid int) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kib int64
+	_, _ = fmt.Sscan(rest, &kib)
+	return kib >> 10
+}
