@@ -19,6 +19,15 @@ const (
 // startRaft opens the log, recovers from lost quorum if asked to, bootstraps if
 // asked to and nothing is there, and starts raft.
 func (s *Server) startRaft() error {
+	if err := s.openRaft(); err != nil {
+		return s.remedy(err)
+	}
+	close(s.raftLayer.up)
+	s.watchLeader()
+	return nil
+}
+
+func (s *Server) openRaft() error {
 	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done(), up: make(chan struct{}), closed: make(chan struct{})}
 	s.raftTrans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                s.raftLayer,
@@ -42,20 +51,21 @@ func (s *Server) startRaft() error {
 	config.BatchApplyCh = true
 	config.NotifyCh = s.notify
 
-	var snapshots raft.SnapshotStore = raft.NewInmemSnapshotStore()
+	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID}
 	if s.config.DataDir == "" {
 		s.logs = memoryStore{raft.NewInmemStore()}
 	} else {
 		dir := filepath.Join(s.config.DataDir, "raft")
 		var err error
-		if s.logs, err = openLogStore(dir, s.config.Raft); err != nil {
+		if s.logs, err = openLogStore(dir, s.config.NodeID, s.config.Raft); err != nil {
 			return err
 		}
-		if snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, config.Logger); err != nil {
+		if snapshots.SnapshotStore, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, config.Logger); err != nil {
 			return fmt.Errorf("cannot use the snapshot directory: %w", err)
 		}
+		snapshots.dir = dir
+		snapshots.log, _ = s.logs.(*boltStore)
 	}
-	snapshots = indexedSnapshots{snapshots}
 	cache, err := raft.NewLogCache(logCacheEntries, s.logs)
 	if err != nil {
 		return fmt.Errorf("raft log cache: %w", err)
@@ -78,12 +88,7 @@ func (s *Server) startRaft() error {
 		}
 	}
 	s.raft.server = s
-	if s.raft.Raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, raftTransport{s.raftTrans}); err != nil {
-		return fmt.Errorf("start raft: %w", err)
-	}
-	close(s.raftLayer.up)
-	s.watchLeader()
-	return nil
+	return s.newRaft(config, cache, snapshots)
 }
 
 // watchLeader tells those who wait for a leader when there is another one.
