@@ -66,6 +66,6 @@ func serverLimits(l config.Limits) rpcserver.Limits {
 	return rpcserver.Limits{
 		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
 		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen, TxnMaxOps: l.TxnMaxOps,
-		WatchHistorySize: l.WatchHistorySize,
+		WatchHistorySize: l.WatchHistorySize, DiskReserve: l.DiskReserveMB << 20,
 	}
 }

@@ -41,6 +41,8 @@ type Config struct {
 	GossipTransport memberlist.NodeAwareTransport // nil means UDP and TCP
 	TLS             TLS
 
+	DiskFree func(dir string) (uint64, error) // bytes that may still be written; nil asks the system
+
 	Gossip Gossip
 	Raft   Raft
 
@@ -147,6 +149,7 @@ func DefaultConfig() Config {
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,
 			WatchHistorySize: state.DefaultHistory,
+			DiskReserve:      64 << 20,
 		},
 		Autopilot: structs.AutopilotConfig{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,

@@ -67,6 +67,7 @@ type Server struct {
 	lockDelays lockDelays
 	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
 
+	space       diskSpace
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting
@@ -86,6 +87,9 @@ func New(config Config) (*Server, error) {
 	}
 	if config.AdvertiseAddr == "" {
 		config.AdvertiseAddr = config.BindAddr
+	}
+	if config.DiskFree == nil {
+		config.DiskFree = diskFree
 	}
 	if config.BootstrapExpect == 1 {
 		config.Bootstrap, config.BootstrapExpect = true, 0
@@ -139,6 +143,9 @@ func (s *Server) start() error {
 		return err
 	}
 	s.autopilot = s.newAutopilot()
+	if s.config.DataDir != "" {
+		s.tasks.Go(s.watchDisk)
+	}
 	s.tasks.Go(s.handleEvents)
 	s.tasks.Go(s.deliverEvents)
 	s.tasks.Go(s.watchLeadership)

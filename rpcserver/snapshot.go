@@ -104,6 +104,9 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 }
 
 func (s *Server) restoreHere(in io.Reader) error {
+	if err := s.room(); err != nil {
+		return err
+	}
 	dir := os.TempDir()
 	if s.config.DataDir != "" {
 		dir = filepath.Join(s.config.DataDir, "raft")

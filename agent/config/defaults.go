@@ -62,6 +62,7 @@ func defaults() *Runtime {
 			TxnMaxReqLen:          512 << 10,
 			TxnMaxOps:             128,
 			WatchHistorySize:      32 << 20,
+			DiskReserveMB:         64,
 		},
 		Logging:   Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},
 		Telemetry: Telemetry{MetricsPrefix: "consul", FilterDefault: true},

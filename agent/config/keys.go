@@ -164,6 +164,7 @@ func table(r *Runtime) []line {
 		number("limits.txn_max_req_len", &r.Limits.TxnMaxReqLen, 1, maxValue).live(),
 		number("limits.txn_max_ops", &r.Limits.TxnMaxOps, 1, maxOps).live(),
 		number("limits.watch_history_size", &r.Limits.WatchHistorySize, 1<<20, many).live(), // ours
+		number("limits.disk_reserve_mb", &r.Limits.DiskReserveMB, 0, 1<<20).live(),          // ours
 		ignored("limits.rpc_rate", "Praetor has no rate limits yet"),
 		ignored("limits.rpc_max_burst", "Praetor has no rate limits yet"),
 		ignored("limits.request_limits", "Praetor has no rate limits yet"),

@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 		Limits: config.Limits{
 			HTTPMaxConnsPerClient: 200, HTTPSHandshakeTimeout: 5 * time.Second, RPCMaxConnsPerClient: 100,
 			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288, TxnMaxOps: 128,
-			WatchHistorySize: 32 << 20,
+			WatchHistorySize: 32 << 20, DiskReserveMB: 64,
 		},
 		TLS: config.TLS{
 			Defaults:    config.TLSSection{TLSMinVersion: "TLSv1_2"},

@@ -137,6 +137,7 @@ type Limits struct {
 	TxnMaxReqLen          int
 	TxnMaxOps             int // operations of one transaction
 	WatchHistorySize      int
+	DiskReserveMB         int // MiB of free disk space below which the leader refuses writes
 }
 
 // HTTPConfig is how the HTTP API answers. BlockEndpoints are path prefixes answered with 403; AllowWriteHTTPFrom are
