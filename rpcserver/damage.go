@@ -23,7 +23,7 @@ func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, snapshots *in
 			err = s.undone(fmt.Errorf("%v", p), snapshots)
 		}
 	}()
-	node, err := raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, raftTransport{s.raftTrans})
+	node, err := raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, s.transport())
 	if err != nil {
 		return s.undone(err, snapshots)
 	}
@@ -61,7 +61,7 @@ func (s *Server) remedy(err error) error {
 	if !structs.IsCode(err, structs.Corrupt) {
 		return err
 	}
-	return structs.Errorf(structs.Corrupt, "%v. Nothing was changed. If other servers of the cluster have a leader: run "+
+	return structs.Errorf(structs.Corrupt, "%v. Nothing was thrown away. If other servers of the cluster have a leader: run "+
 		"`praetor operator raft remove-peer -id=%s` on one of them, move %s away and start this server again, which then gets all "+
 		"of it from them (without the remove-peer, an acknowledged write could get lost). If this was the only server: put "+
 		"the directory back from a copy, or start with an empty one and run `praetor snapshot restore` with the newest snapshot; "+

@@ -13,7 +13,11 @@ const maxAnswers = 256
 // steps down may stop looking at the answers of a pipeline while it still sends
 // into it. Neither side then lets go of the other, and raft never shuts down.
 // Here answers are always taken, so that sending goes on until raft notices.
-type raftTransport struct{ *raft.NetworkTransport }
+type raftTransport struct {
+	*raft.NetworkTransport
+	server *Server
+	calls  <-chan raft.RPC // what raft gets to see of those that come in
+}
 
 // AppendEntriesPipeline opens a pipeline to another server.
 func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {

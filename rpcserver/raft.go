@@ -19,10 +19,13 @@ const (
 // startRaft opens the log, recovers from lost quorum if asked to, bootstraps if
 // asked to and nothing is there, and starts raft.
 func (s *Server) startRaft() error {
-	if err := s.openRaft(); err != nil {
+	if err := s.startOnDisk(); err != nil {
 		return s.remedy(err)
 	}
 	close(s.raftLayer.up)
+	if store, ok := s.logs.(*boltStore); ok && store.repairing() > 0 {
+		s.tasks.Go(func() { s.awaitRepair(store, store.repairing()) })
+	}
 	s.watchLeader()
 	return nil
 }
@@ -64,6 +67,7 @@ func (s *Server) openRaft() error {
 			return fmt.Errorf("cannot use the snapshot directory: %w", err)
 		}
 		snapshots.dir = dir
+		s.snapshots = snapshots
 		snapshots.log, _ = s.logs.(*boltStore)
 	}
 	cache, err := raft.NewLogCache(logCacheEntries, s.logs)

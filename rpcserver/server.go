@@ -43,7 +43,9 @@ type Server struct {
 	raftLayer *raftLayer
 	raftTrans *raft.NetworkTransport
 	logs      logStore
-	notify    chan bool // raft's word on whether we lead
+	snapshots *indexedSnapshots
+	mute      atomic.Bool // no vote: see repair.go
+	notify    chan bool   // raft's word on whether we lead
 
 	serf      *serf.Serf
 	events    chan serf.Event
@@ -97,7 +99,6 @@ func New(config Config) (*Server, error) {
 	s := &Server{
 		config:     config,
 		logger:     config.Logger.Named("server"),
-		fsm:        fsm.New(),
 		notify:     make(chan bool, 64),
 		events:     make(chan serf.Event, 2048),
 		userEvents: make(chan serf.UserEvent, eventQueue),
@@ -107,13 +108,19 @@ func New(config Config) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
-	s.SetLimits(config.Limits)
+	s.renewState()
 	s.expecting.Store(int64(config.BootstrapExpect))
 	if err := s.start(); err != nil {
 		s.stop()
 		return nil, err
 	}
 	return s, nil
+}
+
+// renewState begins with an empty state, which raft then fills.
+func (s *Server) renewState() {
+	s.fsm = fsm.New()
+	s.SetLimits(s.config.Limits)
 }
 
 func (s *Server) start() error {
