@@ -41,6 +41,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		SnapshotThreshold: uint64(r.Raft.SnapshotThreshold), SnapshotInterval: r.Raft.SnapshotInterval,
 		TrailingLogs: uint64(r.Raft.TrailingLogs), Backend: r.Raft.LogStoreBackend,
 		FreelistSync: !r.Raft.NoFreelistSync, SegmentSizeMB: r.Raft.WALSegmentSizeMB,
+		StallLimit: r.Raft.DiskStallLimit,
 	}
 	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime
 	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime

@@ -14,7 +14,7 @@ import (
 // newRaft starts raft on what is on disk, or says in one sentence why it cannot.
 // Raft reads every entry behind the newest snapshot, and panics at one that it
 // cannot read.
-func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, snapshots *indexedSnapshots) (err error) {
+func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, stable raft.StableStore, snapshots *indexedSnapshots) (err error) {
 	if err := raft.ValidateConfig(config); err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
@@ -23,7 +23,7 @@ func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, snapshots *in
 			err = s.undone(fmt.Errorf("%v", p), snapshots)
 		}
 	}()
-	node, err := raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, s.transport())
+	node, err := raft.NewRaft(config, s.fsm, cache, stable, snapshots, s.transport())
 	if err != nil {
 		return s.undone(err, snapshots)
 	}

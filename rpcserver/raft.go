@@ -70,7 +70,8 @@ func (s *Server) openRaft() error {
 		s.snapshots = snapshots
 		snapshots.log, _ = s.logs.(*boltStore)
 	}
-	cache, err := raft.NewLogCache(logCacheEntries, s.logs)
+	store := timedStore{s.logs, &s.disk, s.config.Raft.BeforeWrite}
+	cache, err := raft.NewLogCache(logCacheEntries, store)
 	if err != nil {
 		return fmt.Errorf("raft log cache: %w", err)
 	}
@@ -80,19 +81,19 @@ func (s *Server) openRaft() error {
 		}
 	}
 	if s.config.Bootstrap {
-		exists, err := raft.HasExistingState(cache, s.logs, snapshots)
+		exists, err := raft.HasExistingState(cache, store, snapshots)
 		if err != nil {
 			return fmt.Errorf("look for raft state: %w", err)
 		}
 		if !exists {
 			alone := raft.Configuration{Servers: []raft.Server{{ID: config.LocalID, Address: raft.ServerAddress(s.addr)}}}
-			if err := raft.BootstrapCluster(config, cache, s.logs, snapshots, s.raftTrans, alone); err != nil {
+			if err := raft.BootstrapCluster(config, cache, store, snapshots, s.raftTrans, alone); err != nil {
 				return fmt.Errorf("bootstrap: %w", err)
 			}
 		}
 	}
 	s.raft.server = s
-	return s.newRaft(config, cache, snapshots)
+	return s.newRaft(config, cache, store, snapshots)
 }
 
 // watchLeader tells those who wait for a leader when there is another one.

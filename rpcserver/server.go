@@ -45,6 +45,9 @@ type Server struct {
 	logs      logStore
 	snapshots *indexedSnapshots
 	mute      atomic.Bool // no vote: see repair.go
+	disk      diskClock
+	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
+	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
 	notify    chan bool   // raft's word on whether we lead
 
 	serf      *serf.Serf
@@ -152,6 +155,9 @@ func (s *Server) start() error {
 	s.autopilot = s.newAutopilot()
 	if s.config.DataDir != "" {
 		s.tasks.Go(s.watchDisk)
+	}
+	if s.config.Raft.StallLimit > 0 {
+		s.tasks.Go(s.watchStall)
 	}
 	s.tasks.Go(s.handleEvents)
 	s.tasks.Go(s.deliverEvents)

@@ -38,6 +38,7 @@ func defaults() *Runtime {
 			LogStoreBackend:    "boltdb",
 			WALSegmentSizeMB:   64,
 			NoFreelistSync:     true,
+			DiskStallLimit:     10 * time.Second,
 		},
 		Autopilot: Autopilot{
 			CleanupDeadServers:      true,

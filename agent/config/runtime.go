@@ -103,6 +103,7 @@ type Raft struct {
 	SnapshotInterval  time.Duration
 	TrailingLogs      int // entries kept behind a snapshot
 	PreVoteDisabled   bool
+	DiskStallLimit    time.Duration // how long a write may take before a leader gives up leadership; 0 for ever
 
 	LogStoreBackend  string // "boltdb" or "wal"
 	WALSegmentSizeMB int
