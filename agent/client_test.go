@@ -324,7 +324,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // Errors choose their status by their code alone.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-	for code := structs.Internal; code <= structs.Fenced; code++ {
+	for code := structs.Internal; code <= structs.DiskFull; code++ {
 		want := 500
 		switch code {
 		case structs.TooLarge:
@@ -335,6 +335,8 @@ func TestStatuses(t *testing.T) {
 			want = 501
 		case structs.Fenced:
 			want = 409
+		case structs.DiskFull:
+			want = 507
 		}
 		if got := statusOf(structs.Errorf(code, "x")); got != want {
 			t.Errorf("code %d: got %d, want %d", code, got, want)

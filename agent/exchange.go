@@ -73,6 +73,7 @@ var statuses = map[structs.Code]int{
 	structs.Busy:        http.StatusTooManyRequests,
 	structs.Unsupported: http.StatusNotImplemented,
 	structs.Fenced:      http.StatusConflict,
+	structs.DiskFull:    http.StatusInsufficientStorage,
 }
 
 func statusOf(err error) int {

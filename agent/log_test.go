@@ -147,7 +147,7 @@ func TestTakeOverIsWhatTheTableSays(t *testing.T) {
 		NodeName: "x", Logging: config.Logging{Level: "WARN", JSON: true},
 		Raft: config.Raft{SnapshotThreshold: 1, SnapshotInterval: 2, TrailingLogs: 3, HeartbeatTimeout: 4, NoFreelistSync: true},
 		Limits: config.Limits{HTTPMaxConnsPerClient: 1, HTTPSHandshakeTimeout: 2, RPCMaxConnsPerClient: 3,
-			RPCHandshakeTimeout: 4, RPCClientTimeout: 5, KVMaxValueSize: 6, TxnMaxReqLen: 7, TxnMaxOps: 8, WatchHistorySize: 9},
+			RPCHandshakeTimeout: 4, RPCClientTimeout: 5, KVMaxValueSize: 6, TxnMaxReqLen: 7, TxnMaxOps: 8, WatchHistorySize: 9, DiskReserveMB: 10},
 		Services: []*structs.ServiceDefinition{{Name: "a"}}, NodeChecks: []*structs.CheckDefinition{{Name: "b"}},
 		Checks:     config.Checks{OutputMaxSize: 1, UpdateInterval: 2, DiscardOutput: true},
 		HTTPConfig: config.HTTPConfig{ResponseHeaders: map[string]string{"a": "b"}, MaxHeaderBytes: 9},

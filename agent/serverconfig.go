@@ -41,6 +41,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		SnapshotThreshold: uint64(r.Raft.SnapshotThreshold), SnapshotInterval: r.Raft.SnapshotInterval,
 		TrailingLogs: uint64(r.Raft.TrailingLogs), Backend: r.Raft.LogStoreBackend,
 		FreelistSync: !r.Raft.NoFreelistSync, SegmentSizeMB: r.Raft.WALSegmentSizeMB,
+		StallLimit: r.Raft.DiskStallLimit,
 	}
 	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime
 	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime
@@ -66,6 +67,6 @@ func serverLimits(l config.Limits) rpcserver.Limits {
 	return rpcserver.Limits{
 		HandshakeTimeout: l.RPCHandshakeTimeout, MaxConnsPerClient: l.RPCMaxConnsPerClient,
 		KVMaxValueSize: l.KVMaxValueSize, TxnMaxReqLen: l.TxnMaxReqLen, TxnMaxOps: l.TxnMaxOps,
-		WatchHistorySize: l.WatchHistorySize,
+		WatchHistorySize: l.WatchHistorySize, DiskReserve: l.DiskReserveMB << 20,
 	}
 }

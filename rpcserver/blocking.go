@@ -95,6 +95,10 @@ func (s *Server) setMeta(meta *structs.QueryMeta, epoch *state.Epoch, index uint
 		meta.LastContact, meta.KnownLeader = 0, true
 		return
 	}
+	if s.frozen.Load() { // raft's own word is of the time before
+		meta.LastContact, meta.KnownLeader = s.disk.longest(), false
+		return
+	}
 	meta.LastContact = time.Since(s.raft.LastContact())
 	leader, _ := s.raft.LeaderWithID()
 	meta.KnownLeader = leader != ""

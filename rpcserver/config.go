@@ -41,6 +41,8 @@ type Config struct {
 	GossipTransport memberlist.NodeAwareTransport // nil means UDP and TCP
 	TLS             TLS
 
+	DiskFree func(dir string) (uint64, error) // bytes that may still be written; nil asks the system
+
 	Gossip Gossip
 	Raft   Raft
 
@@ -107,6 +109,9 @@ type Raft struct {
 	Backend       string // "boltdb" or "wal"
 	FreelistSync  bool   // boltdb: write the freelist to disk
 	SegmentSizeMB int    // wal
+
+	StallLimit  time.Duration // how long a write to the log may take before a leader gives up leadership; 0 for ever
+	BeforeWrite func()        // called before each write to the log, if there is one; tests make it hang
 }
 
 // DefaultConfig returns the configuration of a server that needs no more than
@@ -127,7 +132,7 @@ func DefaultConfig() Config {
 		Raft: Raft{
 			HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
-			Backend: "boltdb", SegmentSizeMB: 64,
+			Backend: "boltdb", SegmentSizeMB: 64, StallLimit: 10 * time.Second,
 		},
 		RPCHoldTimeout:   7 * time.Second,
 		LeaveDrainTime:   5 * time.Second,
@@ -147,6 +152,7 @@ func DefaultConfig() Config {
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,
 			KVMaxValueSize: 512 << 10, TxnMaxReqLen: 512 << 10, TxnMaxOps: 128,
 			WatchHistorySize: state.DefaultHistory,
+			DiskReserve:      64 << 20,
 		},
 		Autopilot: structs.AutopilotConfig{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond,

@@ -16,3 +16,8 @@ func Methods() (list []Method) {
 
 // SameMethod reports whether both names stand for one method.
 func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byName[b] }
+
+// OpenBolt opens a raft log as a server does.
+func OpenBolt(file, owner string, config Raft) (logStore, error) {
+	return openBolt(file, owner, config)
+}

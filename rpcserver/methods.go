@@ -129,6 +129,9 @@ func writeThen[R, C any, PC interface {
 }](name string, prepare func(*Server, PC) error, then func(*Server, PC, error) error) method {
 	return newMethod(name, func(ctx context.Context, s *Server, c *C, reply *R) error {
 		return s.route(ctx, call{method: name, request: PC(c), reply: reply, here: func(context.Context) error {
+			if err := s.room(); err != nil {
+				return err
+			}
 			if err := prepare(s, c); err != nil {
 				if a := (*answer)(nil); errors.As(err, &a) {
 					*reply, _ = a.reply.(R)

@@ -1,6 +1,7 @@
 package rpcserver
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -13,21 +14,29 @@ const maxAnswers = 256
 // steps down may stop looking at the answers of a pipeline while it still sends
 // into it. Neither side then lets go of the other, and raft never shuts down.
 // Here answers are always taken, so that sending goes on until raft notices.
-type raftTransport struct{ *raft.NetworkTransport }
+type raftTransport struct {
+	*raft.NetworkTransport
+	server *Server
+	calls  <-chan raft.RPC // what raft gets to see of those that come in
+}
 
 // AppendEntriesPipeline opens a pipeline to another server.
 func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	if t.server.silent.Load() {
+		return nil, errSilent
+	}
 	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, answers: make(chan raft.AppendFuture, maxAnswers), done: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, server: t.server, answers: make(chan raft.AppendFuture, maxAnswers), done: make(chan struct{})}
 	go p.take()
 	return p, nil
 }
 
 type pipeline struct {
 	raft.AppendPipeline
+	server  *Server
 	answers chan raft.AppendFuture
 	done    chan struct{}
 	once    sync.Once
@@ -47,6 +56,24 @@ func (p *pipeline) take() {
 		}
 	}
 }
+
+// AppendEntries sends entries.
+func (p *pipeline) AppendEntries(q *raft.AppendEntriesRequest, reply *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	if p.server.silent.Load() {
+		return nil, errSilent
+	}
+	return p.AppendPipeline.AppendEntries(q, reply)
+}
+
+// AppendEntries sends entries or a heartbeat.
+func (t raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft.AppendEntriesRequest, reply *raft.AppendEntriesResponse) error {
+	if t.server.silent.Load() {
+		return errSilent
+	}
+	return t.NetworkTransport.AppendEntries(id, target, q, reply)
+}
+
+var errSilent = errors.New("this server's disk hangs, so that it does not act as the leader")
 
 // Consumer is where raft gets the answers.
 func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.answers }

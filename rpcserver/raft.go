@@ -19,6 +19,18 @@ const (
 // startRaft opens the log, recovers from lost quorum if asked to, bootstraps if
 // asked to and nothing is there, and starts raft.
 func (s *Server) startRaft() error {
+	if err := s.startOnDisk(); err != nil {
+		return s.remedy(err)
+	}
+	close(s.raftLayer.up)
+	if store, ok := s.logs.(*boltStore); ok && store.repairing() > 0 {
+		s.tasks.Go(func() { s.awaitRepair(store, store.repairing()) })
+	}
+	s.watchLeader()
+	return nil
+}
+
+func (s *Server) openRaft() error {
 	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done(), up: make(chan struct{}), closed: make(chan struct{})}
 	s.raftTrans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                s.raftLayer,
@@ -42,21 +54,24 @@ func (s *Server) startRaft() error {
 	config.BatchApplyCh = true
 	config.NotifyCh = s.notify
 
-	var snapshots raft.SnapshotStore = raft.NewInmemSnapshotStore()
+	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID}
 	if s.config.DataDir == "" {
 		s.logs = memoryStore{raft.NewInmemStore()}
 	} else {
 		dir := filepath.Join(s.config.DataDir, "raft")
 		var err error
-		if s.logs, err = openLogStore(dir, s.config.Raft); err != nil {
+		if s.logs, err = openLogStore(dir, s.config.NodeID, s.config.Raft); err != nil {
 			return err
 		}
-		if snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, config.Logger); err != nil {
+		if snapshots.SnapshotStore, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, config.Logger); err != nil {
 			return fmt.Errorf("cannot use the snapshot directory: %w", err)
 		}
+		snapshots.dir = dir
+		s.snapshots = snapshots
+		snapshots.log, _ = s.logs.(*boltStore)
 	}
-	snapshots = indexedSnapshots{snapshots}
-	cache, err := raft.NewLogCache(logCacheEntries, s.logs)
+	store := timedStore{s.logs, &s.disk, s.config.Raft.BeforeWrite}
+	cache, err := raft.NewLogCache(logCacheEntries, store)
 	if err != nil {
 		return fmt.Errorf("raft log cache: %w", err)
 	}
@@ -66,24 +81,19 @@ func (s *Server) startRaft() error {
 		}
 	}
 	if s.config.Bootstrap {
-		exists, err := raft.HasExistingState(cache, s.logs, snapshots)
+		exists, err := raft.HasExistingState(cache, store, snapshots)
 		if err != nil {
 			return fmt.Errorf("look for raft state: %w", err)
 		}
 		if !exists {
 			alone := raft.Configuration{Servers: []raft.Server{{ID: config.LocalID, Address: raft.ServerAddress(s.addr)}}}
-			if err := raft.BootstrapCluster(config, cache, s.logs, snapshots, s.raftTrans, alone); err != nil {
+			if err := raft.BootstrapCluster(config, cache, store, snapshots, s.raftTrans, alone); err != nil {
 				return fmt.Errorf("bootstrap: %w", err)
 			}
 		}
 	}
 	s.raft.server = s
-	if s.raft.Raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, snapshots, raftTransport{s.raftTrans}); err != nil {
-		return fmt.Errorf("start raft: %w", err)
-	}
-	close(s.raftLayer.up)
-	s.watchLeader()
-	return nil
+	return s.newRaft(config, cache, store, snapshots)
 }
 
 // watchLeader tells those who wait for a leader when there is another one.

@@ -10,6 +10,7 @@ type Limits struct {
 	TxnMaxReqLen      int           // bytes
 	TxnMaxOps         int           // operations
 	WatchHistorySize  int           // bytes of changes that feeds can go on from
+	DiskReserve       int           // bytes of free disk space below which the leader refuses writes; 0 does not
 }
 
 // SetLimits puts new limits into force. Connections that are open stay open.

@@ -189,7 +189,8 @@ func (c *call) mayTryAgain(err error) bool {
 	return false
 }
 
-func (s *Server) isRaftLeader() bool { return s.raft.State() == raft.Leader }
+// isRaftLeader reports whether raft leads here, and with a disk that moves.
+func (s *Server) isRaftLeader() bool { return s.raft.State() == raft.Leader && !s.frozen.Load() }
 
 // ready reports whether this server leads and has applied everything that was
 // committed before its term.
@@ -201,7 +202,7 @@ func (s *Server) ready() bool {
 // Gossip knows better than raft when the leader has moved.
 func (s *Server) leaderAddr() string {
 	addr, id := s.raft.LeaderWithID()
-	if addr == "" {
+	if addr == "" || string(id) == s.config.NodeID && s.frozen.Load() {
 		return ""
 	}
 	if member, ok := s.members.byID(string(id)); ok {
@@ -214,7 +215,8 @@ func (s *Server) leaderAddr() string {
 // leads, or has been in touch with a leader since it started, and has no
 // restored snapshot that the cluster may not have.
 func (s *Server) heardFromLeader() bool {
-	return (s.isRaftLeader() || !s.raft.LastContact().IsZero()) && s.proven(s.fsm.Store())
+	inTouch := s.raft.State() == raft.Leader || s.frozen.Load() || !s.raft.LastContact().IsZero()
+	return inTouch && s.proven(s.fsm.Store())
 }
 
 // apply puts a command in the log and returns its result once it is committed

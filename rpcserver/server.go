@@ -43,7 +43,12 @@ type Server struct {
 	raftLayer *raftLayer
 	raftTrans *raft.NetworkTransport
 	logs      logStore
-	notify    chan bool // raft's word on whether we lead
+	snapshots *indexedSnapshots
+	mute      atomic.Bool // no vote: see repair.go
+	disk      diskClock
+	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
+	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
+	notify    chan bool   // raft's word on whether we lead
 
 	serf      *serf.Serf
 	events    chan serf.Event
@@ -69,6 +74,7 @@ type Server struct {
 
 	raftSettings sync.Mutex // held to change those that can change while raft runs
 
+	space       diskSpace
 	questions   questions
 	handingOver atomic.Int32 // transfers of leadership under way
 	inFlight    atomic.Int64 // methods at work or waiting
@@ -89,13 +95,15 @@ func New(config Config) (*Server, error) {
 	if config.AdvertiseAddr == "" {
 		config.AdvertiseAddr = config.BindAddr
 	}
+	if config.DiskFree == nil {
+		config.DiskFree = diskFree
+	}
 	if config.BootstrapExpect == 1 {
 		config.Bootstrap, config.BootstrapExpect = true, 0
 	}
 	s := &Server{
 		config:     config,
 		logger:     config.Logger.Named("server"),
-		fsm:        fsm.New(),
 		notify:     make(chan bool, 64),
 		events:     make(chan serf.Event, 2048),
 		userEvents: make(chan serf.UserEvent, eventQueue),
@@ -105,13 +113,19 @@ func New(config Config) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
-	s.SetLimits(config.Limits)
+	s.renewState()
 	s.expecting.Store(int64(config.BootstrapExpect))
 	if err := s.start(); err != nil {
 		s.stop()
 		return nil, err
 	}
 	return s, nil
+}
+
+// renewState begins with an empty state, which raft then fills.
+func (s *Server) renewState() {
+	s.fsm = fsm.New()
+	s.SetLimits(s.config.Limits)
 }
 
 func (s *Server) start() error {
@@ -141,6 +155,12 @@ func (s *Server) start() error {
 		return err
 	}
 	s.autopilot = s.newAutopilot()
+	if s.config.DataDir != "" {
+		s.tasks.Go(s.watchDisk)
+	}
+	if s.config.Raft.StallLimit > 0 {
+		s.tasks.Go(s.watchStall)
+	}
 	s.tasks.Go(s.handleEvents)
 	s.tasks.Go(s.deliverEvents)
 	s.tasks.Go(s.watchLeadership)

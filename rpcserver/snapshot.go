@@ -118,6 +118,9 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 }
 
 func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs.Dropped, err error) {
+	if err := s.room(); err != nil {
+		return nil, err
+	}
 	dir := os.TempDir()
 	if s.config.DataDir != "" {
 		dir = filepath.Join(s.config.DataDir, "raft")

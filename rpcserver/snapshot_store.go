@@ -1,19 +1,102 @@
 package rpcserver
 
 import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
 
 // indexedSnapshots is a snapshot store whose sources say which index they were
 // taken at. Raft does not tell the FSM, which must know where its history begins.
-type indexedSnapshots struct{ raft.SnapshotStore }
+//
+// On disk it also sees damage that raft's own does not: raft keeps a checksum of
+// the state in meta.json, but none of meta.json, where one digit of the index
+// makes it another snapshot. Beside it stands its CRC32C in meta.sum, with the id
+// of the server mixed in, so that a snapshot of another server is not taken.
+type indexedSnapshots struct {
+	raft.SnapshotStore
+	dir   string // "" in memory
+	owner string
+	log   *boltStore // told of each snapshot; nil if it keeps no record
 
-// Open opens a snapshot.
-func (s indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	mu  sync.Mutex        // guards bad
+	bad map[string]string // what is wrong with which snapshot
+}
+
+// List returns the snapshots that are sound as far as can be told without
+// reading them, newest first.
+func (s *indexedSnapshots) List() ([]*raft.SnapshotMeta, error) {
+	all, err := s.SnapshotStore.List()
+	if err != nil || s.dir == "" {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(meta *raft.SnapshotMeta) bool {
+		err := s.checkMeta(meta)
+		if err != nil {
+			s.blame(meta.ID, err)
+		}
+		return err != nil
+	}), nil
+}
+
+func (s *indexedSnapshots) checkMeta(meta *raft.SnapshotMeta) error {
+	if !strings.HasPrefix(meta.ID, fmt.Sprintf("%d-%d-", meta.Term, meta.Index)) {
+		return fmt.Errorf("its meta.json says index %d of term %d", meta.Index, meta.Term)
+	}
+	want, err := os.ReadFile(s.file(meta.ID, "meta.sum"))
+	if os.IsNotExist(err) {
+		return nil // from before there were such
+	}
+	if err != nil {
+		return err
+	}
+	got, err := s.sum(meta.ID)
+	if err != nil {
+		return err
+	}
+	if string(got) != string(want) {
+		return fmt.Errorf("its meta.json is not what was written, or of another server")
+	}
+	return nil
+}
+
+func (s *indexedSnapshots) file(id, name string) string {
+	return filepath.Join(s.dir, "snapshots", id, name)
+}
+
+func (s *indexedSnapshots) sum(id string) ([]byte, error) {
+	text, err := os.ReadFile(s.file(id, "meta.json"))
+	if err != nil {
+		return nil, err
+	}
+	sum := crc32.Checksum(append([]byte(s.owner), text...), castagnoli)
+	return fmt.Appendf(nil, "%x\n", binary.BigEndian.AppendUint32(nil, sum)), nil
+}
+
+func (s *indexedSnapshots) blame(id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bad == nil {
+		s.bad = map[string]string{}
+	}
+	s.bad[id] = err.Error()
+}
+
+// Open opens a snapshot, once its state has been read and found to be whole.
+func (s *indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, source, err := s.SnapshotStore.Open(id)
 	if err != nil {
+		s.blame(id, err)
 		return nil, nil, err
 	}
 	return meta, indexedSource{source, meta.Index}, nil
@@ -26,3 +109,89 @@ type indexedSource struct {
 
 // SnapshotIndex is the raft index at which the snapshot was taken.
 func (s indexedSource) SnapshotIndex() uint64 { return s.index }
+
+// Create begins a snapshot.
+func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, trans)
+	if err != nil || s.dir == "" {
+		return sink, err
+	}
+	return &notedSink{sink, s, index, c}, nil
+}
+
+// notedSink makes it known when a snapshot is on disk.
+type notedSink struct {
+	raft.SnapshotSink
+	store         *indexedSnapshots
+	index         uint64
+	configuration raft.Configuration
+}
+
+// Close finishes the snapshot.
+func (s *notedSink) Close() error {
+	if err := s.SnapshotSink.Close(); err != nil {
+		return err
+	}
+	sum, err := s.store.sum(s.ID())
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.store.file(s.ID(), "meta.sum"), sum, 0o600); err != nil {
+		return err
+	}
+	if s.store.log == nil {
+		return nil
+	}
+	return s.store.log.noteSnapshot(s.index, s.configuration)
+}
+
+// damagedDirs are the directories of snapshots that are damaged, those among
+// them that raft passes over in silence, and what is wrong with each.
+func (s *indexedSnapshots) damagedDirs() map[string]string {
+	found := map[string]string{}
+	if s.dir == "" {
+		return found
+	}
+	sound, _ := s.List()
+	entries, _ := os.ReadDir(filepath.Join(s.dir, "snapshots"))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sound = slices.DeleteFunc(sound, func(m *raft.SnapshotMeta) bool { return s.bad[m.ID] != "" })
+	for _, e := range entries {
+		name := e.Name()
+		switch why, known := s.bad[name]; {
+		case !e.IsDir() || strings.HasSuffix(name, ".tmp"):
+		case known:
+			found[name] = why
+		// More are there than raft keeps only for a moment.
+		case len(sound) < snapshotsRetained && !slices.ContainsFunc(sound, func(m *raft.SnapshotMeta) bool { return m.ID == name }):
+			found[name] = "its meta.json cannot be read"
+		}
+	}
+	return found
+}
+
+// trouble is damagedDirs for people.
+func (s *indexedSnapshots) trouble() (texts []string) {
+	found := s.damagedDirs()
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		texts = append(texts, fmt.Sprintf("snapshot %s: %s", filepath.Join(s.dir, "snapshots", name), found[name]))
+	}
+	return texts
+}
+
+// moveAside takes the damaged snapshots out of the way, so that raft neither
+// counts nor sends them.
+func (s *indexedSnapshots) moveAside() error {
+	to := filepath.Join(s.dir, "damaged")
+	for name := range s.damagedDirs() {
+		if err := os.MkdirAll(to, 0o700); err != nil {
+			return err
+		}
+		aside := filepath.Join(to, fmt.Sprintf("%s-%d", name, time.Now().UnixNano()))
+		if err := os.Rename(s.file(name, ""), aside); err != nil {
+			return fmt.Errorf("cannot move a damaged snapshot away: %w", err)
+		}
+	}
+	return nil
+}

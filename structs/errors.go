@@ -28,6 +28,7 @@ const (
 	Conflict      Code = 14 // the current state forbids it
 	Unreachable   Code = 15 // no server could be reached; nothing was done
 	Fenced        Code = 16 // the lock that the write depends on is not held any more; nothing was done
+	DiskFull      Code = 17 // the leader is short of disk space; nothing was done
 )
 
 // Error is an error that a caller can act on.

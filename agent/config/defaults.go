@@ -38,6 +38,7 @@ func defaults() *Runtime {
 			LogStoreBackend:    "boltdb",
 			WALSegmentSizeMB:   64,
 			NoFreelistSync:     true,
+			DiskStallLimit:     10 * time.Second,
 		},
 		Autopilot: Autopilot{
 			CleanupDeadServers:      true,
@@ -62,6 +63,7 @@ func defaults() *Runtime {
 			TxnMaxReqLen:          512 << 10,
 			TxnMaxOps:             128,
 			WatchHistorySize:      32 << 20,
+			DiskReserveMB:         64,
 		},
 		Logging:   Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},
 		Telemetry: Telemetry{MetricsPrefix: "consul", FilterDefault: true},

@@ -134,6 +134,7 @@ func table(r *Runtime) []line {
 		duration("raft_snapshot_interval", &r.Raft.SnapshotInterval, 5*time.Millisecond).live(), // raft's own lower bound
 		number("raft_trailing_logs", &r.Raft.TrailingLogs, 1, many).live(),
 		toggle("raft_prevote_disabled", &r.Raft.PreVoteDisabled),
+		duration("raft_disk_stall_limit", &r.Raft.DiskStallLimit, zero), // ours
 		choice("raft_logstore.backend", &r.Raft.LogStoreBackend, "boltdb", "wal", "default"),
 		toggle("raft_logstore.boltdb.no_freelist_sync", &r.Raft.NoFreelistSync),
 		number("raft_logstore.wal.segment_size_mb", &r.Raft.WALSegmentSizeMB, 1, 1024),
@@ -164,6 +165,7 @@ func table(r *Runtime) []line {
 		number("limits.txn_max_req_len", &r.Limits.TxnMaxReqLen, 1, maxValue).live(),
 		number("limits.txn_max_ops", &r.Limits.TxnMaxOps, 1, maxOps).live(),
 		number("limits.watch_history_size", &r.Limits.WatchHistorySize, 1<<20, many).live(), // ours
+		number("limits.disk_reserve_mb", &r.Limits.DiskReserveMB, 0, 1<<20).live(),          // ours
 		ignored("limits.rpc_rate", "Praetor has no rate limits yet"),
 		ignored("limits.rpc_max_burst", "Praetor has no rate limits yet"),
 		ignored("limits.request_limits", "Praetor has no rate limits yet"),

@@ -31,7 +31,7 @@ func TestDefaults(t *testing.T) {
 		Raft: config.Raft{
 			Multiplier: 1, HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
-			LogStoreBackend: "boltdb", WALSegmentSizeMB: 64, NoFreelistSync: true,
+			LogStoreBackend: "boltdb", WALSegmentSizeMB: 64, NoFreelistSync: true, DiskStallLimit: 10 * time.Second,
 		},
 		Autopilot: config.Autopilot{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond, MaxTrailingLogs: 250,
@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 		Limits: config.Limits{
 			HTTPMaxConnsPerClient: 200, HTTPSHandshakeTimeout: 5 * time.Second, RPCMaxConnsPerClient: 100,
 			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288, TxnMaxOps: 128,
-			WatchHistorySize: 32 << 20,
+			WatchHistorySize: 32 << 20, DiskReserveMB: 64,
 		},
 		TLS: config.TLS{
 			Defaults:    config.TLSSection{TLSMinVersion: "TLSv1_2"},

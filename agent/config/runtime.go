@@ -103,6 +103,7 @@ type Raft struct {
 	SnapshotInterval  time.Duration
 	TrailingLogs      int // entries kept behind a snapshot
 	PreVoteDisabled   bool
+	DiskStallLimit    time.Duration // how long a write may take before a leader gives up leadership; 0 for ever
 
 	LogStoreBackend  string // "boltdb" or "wal"
 	WALSegmentSizeMB int
@@ -137,6 +138,7 @@ type Limits struct {
 	TxnMaxReqLen          int
 	TxnMaxOps             int // operations of one transaction
 	WatchHistorySize      int
+	DiskReserveMB         int // MiB of free disk space below which the leader refuses writes
 }
 
 // HTTPConfig is how the HTTP API answers. BlockEndpoints are path prefixes answered with 403; AllowWriteHTTPFrom are

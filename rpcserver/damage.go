@@ -1,0 +1,69 @@
+package rpcserver
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/structs"
+)
+
+// newRaft starts raft on what is on disk, or says in one sentence why it cannot.
+// Raft reads every entry behind the newest snapshot, and panics at one that it
+// cannot read.
+func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, stable raft.StableStore, snapshots *indexedSnapshots) (err error) {
+	if err := raft.ValidateConfig(config); err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.undone(fmt.Errorf("%v", p), snapshots)
+		}
+	}()
+	node, err := raft.NewRaft(config, s.fsm, cache, stable, snapshots, s.transport())
+	if err != nil {
+		return s.undone(err, snapshots)
+	}
+	s.raft.Raft = node
+	store, ok := s.logs.(*boltStore)
+	if !ok {
+		return nil
+	}
+	// An older snapshot takes the place of a damaged one, and a log may have lost
+	// its end: that must not take us back before what was promised to others.
+	if last, reached := node.LastIndex(), store.reached(); last < reached {
+		return s.undone(fmt.Errorf("what is left ends at entry %d, and this server had come to %d", last, reached), snapshots)
+	}
+	if trouble := snapshots.trouble(); len(trouble) > 0 {
+		s.logger.Error("a snapshot is damaged; the one before it and the log make up for it, and it is moved to raft/damaged", "damage", trouble)
+		return snapshots.moveAside()
+	}
+	return nil
+}
+
+// undone is the error of a start that damage has ended.
+func (s *Server) undone(err error, snapshots *indexedSnapshots) error {
+	if s.config.DataDir == "" {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	if errors.Is(err, raft.ErrLogNotFound) || err.Error() == raft.ErrLogNotFound.Error() {
+		err = errors.New("entries are missing between the snapshot and the end of the log")
+	}
+	what := append([]string{err.Error()}, snapshots.trouble()...)
+	return structs.Errorf(structs.Corrupt, "cannot start from %s: %s", filepath.Join(s.config.DataDir, "raft"), strings.Join(what, "; "))
+}
+
+// remedy adds to an error about damage what can be done.
+func (s *Server) remedy(err error) error {
+	if !structs.IsCode(err, structs.Corrupt) {
+		return err
+	}
+	return structs.Errorf(structs.Corrupt, "%v. Nothing was thrown away. If other servers of the cluster have a leader: run "+
+		"`praetor operator raft remove-peer -id=%s` on one of them, move %s away and start this server again, which then gets all "+
+		"of it from them (without the remove-peer, an acknowledged write could get lost). If this was the only server: put "+
+		"the directory back from a copy, or start with an empty one and run `praetor snapshot restore` with the newest snapshot; "+
+		"what was written after that is lost", err, s.config.NodeID, filepath.Join(s.config.DataDir, "raft"))
+}
