@@ -71,3 +71,18 @@ func Commands() []structs.Command {
 	}
 	return list
 }
+
+// DecodeCommand reads the bytes of a log entry. The error of a type that this
+// version does not know has code Unsupported.
+func DecodeCommand(data []byte) (structs.Command, error) {
+	if len(data) == 0 {
+		return nil, structs.Errorf(structs.Corrupt, "an entry is empty")
+	}
+	kind := structs.MessageType(data[0]) &^ structs.IgnoreUnknownTypeFlag
+	c, ok := commands[kind]
+	if !ok {
+		return nil, structs.Errorf(structs.Unsupported, "this version does not know commands of type %v", kind)
+	}
+	request := c.empty()
+	return request, structs.DecodeValue(data[1:], request)
+}

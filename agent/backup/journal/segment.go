@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +25,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // header is the first frame of a segment.
 type header struct {
 	Chain       string
-	Start       uint64 // index at which the chain began
-	StartTime   int64  // when, in Unix nanoseconds
 	First, Last uint64 // indexes of the first and the last entry in this segment
 }
 
@@ -48,6 +48,8 @@ type header struct {
 type builder struct {
 	header
 	entries []byte
+	end     string    // mark of the last entry
+	time    time.Time // when that was appended
 }
 
 // fixedSize is how many bytes an entry has besides extensions and data.
@@ -57,7 +59,7 @@ func (b *builder) add(log *raft.Log) {
 	if b.First == 0 {
 		b.First = log.Index
 	}
-	b.Last = log.Index
+	b.Last, b.end, b.time = log.Index, mark(log), log.AppendedAt
 	b.entries = appendFrame(b.entries, appendEntry(make([]byte, 0, fixedSize+len(log.Extensions)+len(log.Data)), log))
 }
 
@@ -95,8 +97,11 @@ func (b *builder) encode() ([]byte, error) {
 	return append(segment, sum[:]...), nil
 }
 
-// sum tells an entry from any other that might stand at its index.
-func sum(log *raft.Log) [sha256.Size]byte { return sha256.Sum256(appendEntry(nil, log)) }
+// mark tells an entry from any other that might stand at its index.
+func mark(log *raft.Log) string {
+	sum := sha256.Sum256(appendEntry(nil, log))
+	return hex.EncodeToString(sum[:8])
+}
 
 // decode reads a segment that was stored under name. Any damage is an error with
 // code Corrupt that says where it is.
@@ -121,7 +126,7 @@ func decode(name string, segment []byte) (header, []*raft.Log, error) {
 		return corrupt("its header cannot be read")
 	}
 	info, named := parseName(name)
-	if !named || info.First != h.First || info.Last != h.Last || !strings.HasPrefix(h.Chain, info.Chain) {
+	if !named || info.First != h.First || info.Last != h.Last || short(h.Chain) != info.Chain {
 		return corrupt("it holds entries %d to %d of chain %s, which is not what it is called", h.First, h.Last, h.Chain)
 	}
 	var entries []*raft.Log
@@ -139,6 +144,9 @@ func decode(name string, segment []byte) (header, []*raft.Log, error) {
 	}
 	if len(rest) > 0 {
 		return corrupt("%d bytes stand behind its last entry", len(rest))
+	}
+	if mark(entries[len(entries)-1]) != info.end {
+		return corrupt("its last entry is not the one that it is named after")
 	}
 	if !whole {
 		return corrupt("its SHA-256 is not the one at its end")
@@ -181,35 +189,55 @@ func parseEntry(p []byte) (*raft.Log, bool) {
 	return log, true
 }
 
-// shortChain is how much of a chain's id stands in the names of its segments.
-const shortChain = 8
+// newChain makes the id of a chain that begins now: eight random digits, which
+// also stand in the names of its segments, and the time.
+func newChain(now time.Time) string {
+	return fmt.Sprintf("%08x-%d", rand.Uint32(), now.UnixMilli())
+}
+
+// short is the part of a chain's id that stands in names.
+func short(chain string) string {
+	id, _, _ := strings.Cut(chain, "-")
+	return id
+}
+
+// begun is when a chain began.
+func begun(chain string) time.Time {
+	_, ms, _ := strings.Cut(chain, "-")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
 
 // prefix is where segments lie in the target.
 const prefix = "log/"
 
-// segmentName is log/<first>-<last>-<start of the chain's id>.seg, the indexes
-// with 20 digits so that names are in order of index.
-func segmentName(h header) string {
-	return fmt.Sprintf("%s%020d-%020d-%.*s.seg", prefix, h.First, h.Last, shortChain, h.Chain)
+// name is log/<first>-<last>-<chain>-<mark of the last entry>.seg, the indexes
+// with 20 digits so that names are in order of index. With the mark a new leader
+// knows from the name alone whether a segment is of its own log: it need not be
+// able to open what is sealed.
+func (b *builder) name() string {
+	return fmt.Sprintf("%s%020d-%020d-%s-%s.seg", prefix, b.First, b.Last, short(b.Chain), b.end)
 }
 
 // Info is what is known of a segment without reading it.
 type Info struct {
 	Name        string
-	Chain       string // the first characters of its id
+	Chain       string // the first part of its id
 	First, Last uint64
 	Size        int64
 	Time        time.Time // when it was stored
+
+	end string
 }
 
 func parseName(name string) (Info, bool) {
-	base, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return Info{}, false
-	}
-	base, ok = strings.CutSuffix(strings.TrimSuffix(base, ".age"), ".seg")
+	base, inside := strings.CutPrefix(name, prefix)
+	base, ok := strings.CutSuffix(base, ".seg")
 	parts := strings.Split(base, "-")
-	if !ok || len(parts) != 3 {
+	if !inside || !ok || len(parts) != 4 {
 		return Info{}, false
 	}
 	first, err := strconv.ParseUint(parts[0], 10, 64)
@@ -220,5 +248,5 @@ func parseName(name string) (Info, bool) {
 	if err != nil || first == 0 || last < first {
 		return Info{}, false
 	}
-	return Info{Name: name, Chain: parts[2], First: first, Last: last}, true
+	return Info{Name: name, Chain: parts[2], First: first, Last: last, end: parts[3]}, true
 }
