@@ -55,19 +55,6 @@ const (
 	pruneMargin        = time.Hour // how long it takes at most until a backup has its name
 )
 
-// Status is how the archive stands, as this server knows. Only the leader's says
-// something.
-type Status struct {
-	Chain       string    `json:",omitempty"`
-	Index       uint64    // up to which the log is archived
-	Time        time.Time // when that entry was written
-	Behind      uint64    // entries that are not archived yet
-	Success     time.Time // when all there was was last archived
-	Error       string    `json:",omitempty"` // of the last try, if it failed
-	AwaitBackup bool      `json:",omitempty"` // a new chain cannot be used until a backup is there
-	Gaps        []Gap     `json:",omitempty"` // the last few
-}
-
 // Archiver puts the committed log of the server that leads into a target.
 // Nothing that it does holds up the server: it reads the log where raft keeps
 // it, and has one segment in memory at a time.
@@ -79,7 +66,7 @@ type Archiver struct {
 	prune time.Time
 
 	mu     sync.Mutex // guards status
-	status Status
+	status structs.LogArchiveStatus
 }
 
 // New returns an Archiver; Run starts it.
@@ -93,8 +80,8 @@ func New(config Config) *Archiver {
 	return &Archiver{config: config}
 }
 
-// Status returns how the archive stands.
-func (a *Archiver) Status() Status {
+// Status returns how the archive stands. Only the leader's says something.
+func (a *Archiver) Status() structs.LogArchiveStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	status := a.status
@@ -105,7 +92,7 @@ func (a *Archiver) Status() Status {
 	return status
 }
 
-func (a *Archiver) note(change func(*Status)) {
+func (a *Archiver) note(change func(*structs.LogArchiveStatus)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	change(&a.status)
@@ -136,16 +123,16 @@ func (a *Archiver) Run(ctx context.Context) {
 func (a *Archiver) turn(ctx context.Context) {
 	if !a.config.Source.IsLeader() {
 		a.chain = ""
-		a.note(func(s *Status) { *s = Status{} })
+		a.note(func(s *structs.LogArchiveStatus) { *s = structs.LogArchiveStatus{} })
 		return
 	}
 	err := a.archive(ctx)
 	if err == nil {
-		a.note(func(s *Status) { s.Error, s.Success = "", time.Now() })
+		a.note(func(s *structs.LogArchiveStatus) { s.Error, s.Success = "", time.Now() })
 		a.sweep(ctx)
 		return
 	}
-	a.note(func(s *Status) {
+	a.note(func(s *structs.LogArchiveStatus) {
 		if s.Error == "" {
 			a.config.Logger.Warn("cannot archive the log", "error", err)
 		}
@@ -212,7 +199,7 @@ func (a *Archiver) put(ctx context.Context, b *builder) error {
 		return fmt.Errorf("archive entries %d to %d: %w", b.First, b.Last, err)
 	}
 	a.next = b.Last + 1
-	a.note(func(s *Status) { s.Index, s.Time = b.Last, b.time })
+	a.note(func(s *structs.LogArchiveStatus) { s.Index, s.Time = b.Last, b.time })
 	return nil
 }
 
@@ -262,8 +249,8 @@ func (a *Archiver) resume(ctx context.Context) error {
 		return err
 	}
 	a.chain, a.next = chain, last.Last+1
-	a.note(func(s *Status) {
-		*s = Status{Chain: chain, Index: last.Last, Time: log.AppendedAt, AwaitBackup: !backed, Gaps: gaps}
+	a.note(func(s *structs.LogArchiveStatus) {
+		*s = structs.LogArchiveStatus{Chain: chain, Index: last.Last, Time: log.AppendedAt, AwaitBackup: !backed, Gaps: gaps}
 	})
 	a.config.Logger.Info("archiving the log", "chain", chain, "from", a.next)
 	return nil
@@ -285,9 +272,9 @@ func (a *Archiver) begin(ctx context.Context, reason string) error {
 	if named != chain { // another leader's, or a restore has come between
 		return structs.Errorf(structs.Conflict, "the log's chain was replaced while it began")
 	}
-	var gap *Gap
+	var gap *structs.LogGap
 	if reason != "" && len(segments) > 0 {
-		gap = &Gap{Chain: short(old), Next: short(chain), To: start - 1, Reason: reason, Time: time.Now().UTC()}
+		gap = &structs.LogGap{Chain: short(old), Next: short(chain), To: start - 1, Reason: reason, Time: time.Now().UTC()}
 		for _, s := range segments {
 			if s.Chain == gap.Chain && s.Last >= gap.From {
 				gap.From = s.Last + 1
@@ -296,16 +283,18 @@ func (a *Archiver) begin(ctx context.Context, reason string) error {
 	}
 	if gap != nil && gap.From > 0 { // else nothing of the old chain had arrived
 		a.config.Logger.Warn("the archived log has a gap: a backup closes it", "gap", gap)
-		if err := gap.write(ctx, a.config.Target); err != nil {
+		if err := writeGap(ctx, a.config.Target, gap); err != nil {
 			a.config.Logger.Warn("cannot record the gap", "error", err)
 		}
 	}
 	gaps, err := readGaps(ctx, a.config.Target)
 	if err != nil && gap != nil {
-		gaps = []Gap{*gap}
+		gaps = []structs.LogGap{*gap}
 	}
 	a.chain, a.next = chain, start
-	a.note(func(s *Status) { *s = Status{Chain: chain, Index: start - 1, AwaitBackup: true, Gaps: gaps} })
+	a.note(func(s *structs.LogArchiveStatus) {
+		*s = structs.LogArchiveStatus{Chain: chain, Index: start - 1, AwaitBackup: true, Gaps: gaps}
+	})
 	a.config.Logger.Info("archiving the log, in a new chain", "chain", chain, "from", start)
 	return nil
 }
@@ -344,7 +333,7 @@ func (a *Archiver) takeBackups(ctx context.Context) {
 			wait = time.Now().Add(backupRetry)
 			continue
 		}
-		a.note(func(s *Status) {
+		a.note(func(s *structs.LogArchiveStatus) {
 			if s.Chain == chain {
 				s.AwaitBackup = false
 			}

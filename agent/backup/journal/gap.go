@@ -6,35 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
 	"praetor/agent/backup"
 	"praetor/structs"
 )
-
-// Gap is a place where the archived log breaks off. The states between the last
-// entry before it and the first backup behind it cannot be built again.
-type Gap struct {
-	From, To    uint64 // indexes that are not archived; To < From: none, but what follows is another history
-	Chain, Next string // that ended, and that began
-	Reason      string
-	Time        time.Time // when it was found
-}
-
-// String is one line for people.
-func (g Gap) String() string {
-	if g.To < g.From {
-		return fmt.Sprintf("after entry %d: %s", g.From-1, g.Reason)
-	}
-	return fmt.Sprintf("entries %d to %d: %s", g.From, g.To, g.Reason)
-}
 
 const (
 	gapPrefix = "gap/"
 	shownGaps = 10
 )
 
-func (g Gap) write(ctx context.Context, target backup.Target) error {
+// writeGap records a gap in the target.
+func writeGap(ctx context.Context, target backup.Target, g *structs.LogGap) error {
 	text, err := json.Marshal(g)
 	if err != nil {
 		return err
@@ -43,12 +26,12 @@ func (g Gap) write(ctx context.Context, target backup.Target) error {
 }
 
 // readGaps reads the last few gaps that were recorded.
-func readGaps(ctx context.Context, target backup.Target) ([]Gap, error) {
+func readGaps(ctx context.Context, target backup.Target) ([]structs.LogGap, error) {
 	objects, err := target.List(ctx, gapPrefix)
 	if err != nil {
 		return nil, err
 	}
-	var gaps []Gap
+	var gaps []structs.LogGap
 	for _, o := range objects[max(0, len(objects)-shownGaps):] {
 		r, err := target.Get(ctx, o.Name)
 		if structs.IsCode(err, structs.NotFound) {
@@ -62,7 +45,7 @@ func readGaps(ctx context.Context, target backup.Target) ([]Gap, error) {
 		if err != nil {
 			return nil, err
 		}
-		var g Gap
+		var g structs.LogGap
 		if json.Unmarshal(text, &g) == nil { // what cannot be read is for people to look at
 			gaps = append(gaps, g)
 		}

@@ -484,3 +484,23 @@ func FuzzSegment(f *testing.F) {
 		}
 	})
 }
+
+// A backup is called after the moment at which it was begun. What was written
+// until it was taken is not in the state of that moment.
+func TestBackupBegunBeforeTheMoment(t *testing.T) {
+	t.Parallel()
+	h, target := newHistory(t), newMemory()
+	a := h.archiver(target, 1<<20)
+	a.Turn(t.Context())
+	must(t, h.backup(target))
+	wanted := h.set("k", "1")
+	begun := h.now.UnixMilli()
+	h.set("k", "2")
+	must(t, target.Put(t.Context(), fmt.Sprintf("snap/%020d-%d.snap", h.last, begun), bytes.NewReader(h.snapshot())))
+	must(t, target.Put(t.Context(), fmt.Sprintf("snap/%020d-%d.json", h.last, begun), strings.NewReader("{}")))
+	a.Turn(t.Context())
+	result, _, err := rebuild(target, journal.Point{Time: h.at(wanted)})
+	if err != nil || result.Index != wanted || result.Hash != h.hashes[wanted] {
+		t.Errorf("got %+v, %v, want index %d", result, err, wanted)
+	}
+}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -68,7 +69,7 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 		if r.writing || ctx.Err() != nil {
 			return nil, err
 		}
-		if !errors.Is(err, errOtherChain) {
+		if !errors.Is(err, errOtherChain) && !errors.Is(err, errTooLate) {
 			problems = append(problems, fmt.Errorf("%s: %w", b.Name, err))
 		}
 	}
@@ -78,7 +79,10 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 	return nil, structs.Errorf(structs.NotFound, "there is no backup of that time or before, of the %d in the target", len(backups))
 }
 
-var errOtherChain = errors.New("the backup is of another chain of the log")
+var (
+	errOtherChain = errors.New("the backup is of another chain of the log")
+	errTooLate    = errors.New("the backup holds something that was written later")
+)
 
 type rebuild struct {
 	log     *Log
@@ -102,6 +106,9 @@ func (r *rebuild) run(ctx context.Context, target backup.Target, out io.Writer) 
 	}
 	if r.point.Chain != "" && short(chain) != short(r.point.Chain) {
 		return nil, errOtherChain
+	}
+	if late, err := r.tooLate(ctx, chain); late || err != nil {
+		return nil, cmp.Or(err, errTooLate)
 	}
 	if err := r.replay(ctx, chain); err != nil {
 		return nil, err
@@ -131,6 +138,21 @@ func (r *rebuild) load(ctx context.Context, target backup.Target) error {
 	r.meta = *spooled.Meta
 	r.machine = fsm.New()
 	return r.machine.Restore(spooled.File)
+}
+
+// tooLate reports whether the backup was taken after the time that is wanted.
+// The time in its name is when it was begun; what was written meanwhile is in it.
+func (r *rebuild) tooLate(ctx context.Context, chain string) (bool, error) {
+	if r.point.Time.IsZero() || chain == "" {
+		return false, nil
+	}
+	for last, err := range r.log.Entries(ctx, chain, r.meta.Index) {
+		if structs.IsCode(err, structs.NotFound) || structs.IsCode(err, structs.Corrupt) {
+			break // not archived: its name is all that is known
+		}
+		return err == nil && last.AppendedAt.After(r.point.Time), err
+	}
+	return false, nil
 }
 
 // batch is how many entries are applied in one transaction.
