@@ -165,7 +165,7 @@ func TestLogArchiveThroughFailovers(t *testing.T) {
 			t.Fatal(err)
 		}
 		var deleted journal.Change
-		for change, err := range log.Changes(t.Context(), journal.Filter{Op: "delete-tree", Key: "app/"}) {
+		for change, err := range log.Changes(t.Context(), journal.Filter{Command: "delete-tree app/"}) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,11 +28,14 @@ type Change struct {
 	kv bool
 }
 
+// Command is the operation with the key, as Filter takes it.
+func (c *Change) Command() string { return c.Op + " " + c.Key }
+
 // Filter says which changes are meant.
 type Filter struct {
 	Prefix       string    // of keys; leaves out whatever is no key unless it is ""
 	Since, Until time.Time // zero: no bound
-	Op, Key      string    // exactly these, if Op is not ""
+	Command      string    // "delete-tree app/": exactly this operation on this key; "" takes all
 }
 
 func (f *Filter) takes(c *Change) bool {
@@ -40,7 +43,7 @@ func (f *Filter) takes(c *Change) bool {
 	case f.Prefix != "" && !(c.kv && touches(c, f.Prefix)),
 		!f.Since.IsZero() && c.Time.Before(f.Since),
 		!f.Until.IsZero() && c.Time.After(f.Until),
-		f.Op != "" && (c.Op != f.Op || c.Key != f.Key):
+		f.Command != "" && c.Command() != f.Command:
 		return false
 	}
 	return true

@@ -425,7 +425,7 @@ func TestChanges(t *testing.T) {
 		t.Errorf("at one time: got %q", got)
 	}
 	var found []uint64
-	for c, err := range log.Changes(t.Context(), journal.Filter{Op: "delete-tree", Key: "app/"}) {
+	for c, err := range log.Changes(t.Context(), journal.Filter{Command: "delete-tree app/"}) {
 		must(t, err)
 		found = append(found, c.Index)
 	}
