@@ -57,6 +57,9 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 	if r.Dev {
 		c.CoordinateWriteEvery = 100 * time.Millisecond
 	}
+	if a.backups != nil { // a nil pointer in an interface is not nil
+		c.Backups = a.backups
+	}
 	c.UserEvent = a.userEvent
 	c.Logger = a.logger
 	return c, nil
