@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"praetor/agent/backup"
+	"praetor/agent/backup/journal"
 	"praetor/agent/config"
 	"praetor/rpcserver"
 	"praetor/structs"
@@ -56,6 +57,7 @@ type Agent struct {
 	server  *rpcserver.Server
 	metrics *metrics
 	backups *backup.Keeper // nil if there is no target
+	archive atomic.Pointer[journal.Archiver]
 
 	logs    *logOutput
 	dir     *dataDir
@@ -149,6 +151,7 @@ func (a *Agent) start() error {
 	if err := restore.into(a); err != nil {
 		return err
 	}
+	a.archiveLog()
 	if err := a.startLocal(); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"praetor/agent/backup"
+	"praetor/agent/backup/journal"
 	"praetor/fsm/archive"
 	"praetor/structs"
 )
@@ -110,7 +111,19 @@ func (a *Agent) download(from string, w io.Writer) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return record.Name, backup.Fetch(a.ctx, target, record, w)
+	if name != "" && name != "latest" {
+		return record.Name, backup.Fetch(a.ctx, target, record, w)
+	}
+	// The newest state there is: the backup with all of the log that was archived behind it.
+	result, err := journal.Rebuild(a.ctx, target, journal.Point{}, a.config.DataDir, w)
+	if err != nil {
+		return "", fmt.Errorf("%w: to leave out the log, name the backup, as in -restore-from=%s", err, record.Name)
+	}
+	for _, note := range result.Notes {
+		a.logger.Warn(note)
+	}
+	a.logger.Info("built the newest state", "backup", result.Backup, "index", result.Index, "written", result.Time, "entries_of_log", result.Replayed)
+	return result.Backup, nil
 }
 
 // stateIn returns what of a server's state there is in a data directory, "" if nothing.

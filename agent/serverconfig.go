@@ -58,7 +58,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		c.CoordinateWriteEvery = 100 * time.Millisecond
 	}
 	if a.backups != nil { // a nil pointer in an interface is not nil
-		c.Backups = a.backups
+		c.Backups = &backups{a.backups, a}
 	}
 	c.UserEvent = a.userEvent
 	c.Logger = a.logger

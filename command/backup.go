@@ -183,8 +183,12 @@ no server. To start a new cluster from a backup: praetor agent -server -bootstra
 	}
 	t := v.targetFlags()
 	name := v.flags.String("name", "latest", "The `name` of the backup, as list shows it.")
-	to := v.flags.String("to-file", "", "Write the snapshot into this `file`.")
+	point := newPointFlags(v.flags)
+	to := point.file
 	v.run = func([]string) error {
+		if point.given() {
+			return v.restorePoint(point, t)
+		}
 		target, err := t.open()
 		if err != nil {
 			return err

@@ -22,6 +22,7 @@ var commands = []entry{
 	{"agent", "Run a Praetor server", func(s *shell, _ entry) cli.Command { return newAgentCommand(s.ui()) }},
 	{"backup", "Look at, take and restore backups", parent(backupHelp)},
 	{"backup list", "List the backups at a target", offline(backupList)},
+	{"backup log", "List what was changed when", offline(backupLog)},
 	{"backup restore", "Replace the cluster's state by a backup", online(backupRestore)},
 	{"backup run", "Take a backup now", online(backupRun)},
 	{"backup status", "Show how the backups are doing", online(backupStatus)},

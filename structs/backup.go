@@ -38,6 +38,8 @@ type BackupStatus struct {
 	Backups int           // good ones at the target
 	Last    *BackupRecord // newest of them; nil if there is none
 
+	Log *LogArchiveStatus `json:",omitempty"` // nil: the log is not archived
+
 	Failures      int // in a row; 0 when all is well
 	LastError     string
 	LastErrorTime time.Time `json:",omitzero"`

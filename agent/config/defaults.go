@@ -63,7 +63,7 @@ func defaults() *Runtime {
 			TxnMaxOps:             128,
 			WatchHistorySize:      32 << 20,
 		},
-		Backup:    Backup{Keep: 24},
+		Backup:    Backup{Keep: 24, LogLag: 5 * time.Second},
 		Logging:   Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},
 		Telemetry: Telemetry{MetricsPrefix: "consul", FilterDefault: true},
 	}

@@ -246,6 +246,7 @@ func table(r *Runtime) []line {
 		text("backup.cron", &r.Backup.Cron),
 		number("backup.keep", &r.Backup.Keep, 0, many),
 		duration("backup.keep_for", &r.Backup.KeepFor, zero),
+		duration("backup.log_lag", &r.Backup.LogLag, zero),
 		list("backup.recipients", &r.Backup.Recipients),
 		text("backup.identity_file", &r.Backup.IdentityFile),
 		text("backup.passphrase_file", &r.Backup.PassphraseFile),

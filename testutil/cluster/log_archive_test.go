@@ -3,6 +3,8 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,14 +40,21 @@ func archiveLog(t testing.TB, n *cluster.Node, target backup.Target) *archivist 
 		Source: server, Target: a, Lag: 5 * time.Second, SegmentSize: 2000, Logger: testutil.Logger(t, n.Config.NodeName),
 		Backup: func(ctx context.Context) error {
 			begun := time.Now()
-			snap, meta, err := server.SaveSnapshot(ctx, &structs.SnapshotRequest{})
+			snap, err := server.Archive(ctx)
 			if err != nil {
 				return err
 			}
 			defer snap.Close()
-			name := fmt.Sprintf("snap/%020d-%d", meta.Index, begun.UnixMilli())
-			record := fmt.Sprintf(`{"Name":%q,"Index":%d,"Time":%q,"Verified":true}`, strings.TrimPrefix(name, "snap/"), meta.Index, begun.UTC().Format(time.RFC3339Nano))
-			return errors.Join(a.Put(ctx, name+".snap", snap), a.Put(ctx, name+".json", strings.NewReader(record)))
+			content, err := io.ReadAll(snap)
+			if err != nil {
+				return err
+			}
+			record, err := json.Marshal(structs.BackupRecord{
+				Name: fmt.Sprintf("%020d-%d", snap.Index, begun.UnixMilli()), Index: snap.Index, Time: begun, Size: int64(len(content)),
+				SHA256: fmt.Sprintf("%x", sha256.Sum256(content)), StateHash: snap.StateHash(), Verified: true,
+			})
+			name := fmt.Sprintf("snap/%020d-%d", snap.Index, begun.UnixMilli())
+			return errors.Join(err, a.Put(ctx, name+".snap", bytes.NewReader(content)), a.Put(ctx, name+".json", bytes.NewReader(record)))
 		},
 	})
 	ctx, stop := context.WithCancel(context.Background())

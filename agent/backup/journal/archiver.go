@@ -52,7 +52,7 @@ const (
 	putTimeout         = time.Minute
 	backupRetry        = 30 * time.Second
 	pruneEvery         = time.Hour
-	pruneMargin        = time.Hour // how long it takes at most until a backup has its name
+	pruneMargin        = time.Hour // what clocks may differ by
 )
 
 // Archiver puts the committed log of the server that leads into a target.
@@ -301,8 +301,8 @@ func (a *Archiver) begin(ctx context.Context, reason string) error {
 
 // backed reports whether there is a backup that the chain can be applied to.
 func (a *Archiver) backed(ctx context.Context, chain string, start uint64) (bool, error) {
-	backups, err := Backups(ctx, a.config.Target)
-	return slices.ContainsFunc(backups, func(b Backup) bool {
+	backups, err := goodBackups(ctx, a.config.Target)
+	return slices.ContainsFunc(backups, func(b structs.BackupRecord) bool {
 		return b.Index >= start && !b.Time.Before(begun(chain))
 	}), err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -191,13 +192,28 @@ func (h *history) snapshot() []byte {
 	return out.Bytes()
 }
 
-// backup puts a backup into the target, as package backup does.
-func (h *history) backup(target *memory) error {
-	name := fmt.Sprintf("snap/%020d-%d", h.last, h.now.UnixMilli())
-	if err := target.Put(context.Background(), name+".snap", bytes.NewReader(h.snapshot())); err != nil {
-		return err
+// backup puts a backup into the target, as package backup does, begun now.
+func (h *history) backup(target *memory) error { return h.backupOf(target, h.now) }
+
+func (h *history) backupOf(target *memory, begun time.Time) error {
+	h.t.Helper()
+	snap := h.snapshot()
+	var state bytes.Buffer
+	if _, err := archive.Read(bytes.NewReader(snap), &state); err != nil {
+		h.t.Fatalf("%v", err)
 	}
-	return target.Put(context.Background(), name+".json", strings.NewReader("{}"))
+	r := structs.BackupRecord{
+		Name: fmt.Sprintf("%020d-%d", h.last, begun.UnixMilli()), Index: h.last, Time: begun, Size: int64(len(snap)), Verified: true,
+		SHA256: fmt.Sprintf("%x", sha256.Sum256(snap)), StateHash: fmt.Sprintf("%x", sha256.Sum256(state.Bytes())),
+	}
+	record, err := json.Marshal(&r)
+	if err != nil {
+		h.t.Fatalf("%v", err)
+	}
+	return errors.Join(
+		target.Put(context.Background(), "snap/"+r.Name+".snap", bytes.NewReader(snap)),
+		target.Put(context.Background(), "snap/"+r.Name+".json", bytes.NewReader(record)),
+	)
 }
 
 // restore replaces the state by that of an archive, as raft does: the log gets a

@@ -494,10 +494,9 @@ func TestBackupBegunBeforeTheMoment(t *testing.T) {
 	a.Turn(t.Context())
 	must(t, h.backup(target))
 	wanted := h.set("k", "1")
-	begun := h.now.UnixMilli()
+	begun := h.now
 	h.set("k", "2")
-	must(t, target.Put(t.Context(), fmt.Sprintf("snap/%020d-%d.snap", h.last, begun), bytes.NewReader(h.snapshot())))
-	must(t, target.Put(t.Context(), fmt.Sprintf("snap/%020d-%d.json", h.last, begun), strings.NewReader("{}")))
+	must(t, h.backupOf(target, begun))
 	a.Turn(t.Context())
 	result, _, err := rebuild(target, journal.Point{Time: h.at(wanted)})
 	if err != nil || result.Index != wanted || result.Hash != h.hashes[wanted] {

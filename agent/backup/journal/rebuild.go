@@ -42,7 +42,7 @@ type Result struct {
 // or what follows it is not there, with an older one. It works in a directory
 // for temporary files, dir; "" is the system's.
 func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out io.Writer) (*Result, error) {
-	backups, err := Backups(ctx, target)
+	backups, err := goodBackups(ctx, target)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ type rebuild struct {
 	log     *Log
 	point   Point
 	dir     string
-	backup  Backup
+	backup  structs.BackupRecord
 	machine *fsm.FSM
 	meta    raft.SnapshotMeta
 	result  Result
@@ -121,17 +121,26 @@ func (r *rebuild) run(ctx context.Context, target backup.Target, out io.Writer) 
 	return &r.result, r.save(out)
 }
 
+// load restores the backup, once it has proved to be what its record says.
 func (r *rebuild) load(ctx context.Context, target backup.Target) error {
-	body, err := target.Get(ctx, r.backup.Name)
+	in, w := io.Pipe()
+	fetched := make(chan error, 1)
+	go func() {
+		err := backup.Fetch(ctx, target, &r.backup, w)
+		_ = w.CloseWithError(err)
+		fetched <- err
+	}()
+	spooled, err := archive.Spool(r.dir, in)
+	_ = in.CloseWithError(err)
+	if fetchErr := <-fetched; fetchErr != nil { // which says more
+		err = fetchErr
+	}
+	if spooled != nil {
+		defer spooled.Close()
+	}
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	spooled, err := archive.Spool(r.dir, body)
-	if err != nil {
-		return err
-	}
-	defer spooled.Close()
 	if spooled.Meta.Index != r.backup.Index {
 		return structs.Errorf(structs.Corrupt, "it is a backup of index %d, not of the one it is called after", spooled.Meta.Index)
 	}
