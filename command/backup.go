@@ -68,7 +68,7 @@ func backupList(v *verb) {
 	v.help = help{`
 Lists the backups at a target, oldest first. Each says whether it was read back and restored when it was taken. An
 encrypted target can be listed without a key.`,
-		[]string{`backup list -config-dir=/etc/praetor.d`, `backup list -target=/var/backups/praetor`, `backup list -target='s3://backups/prod?endpoint=http://10.0.0.9:9000' -format=json`},
+		[]string{`backup list -config-dir=/etc/praetor.d`, `backup list -target=/var/backups/praetor`, `backup list '-target=s3://backups/prod?endpoint=http://10.0.0.9:9000' -format=json`},
 	}
 	t := v.targetFlags()
 	v.formats()
@@ -143,6 +143,7 @@ func statusRows(s *structs.BackupStatus) [][]string {
 	} else {
 		rows = append(rows, []string{"Last good backup", "none"})
 	}
+	rows = append(rows, logRows(s.Log)...)
 	rows = append(rows, []string{"Failures in a row", strconv.Itoa(s.Failures)})
 	if s.LastError != "" {
 		rows = append(rows, []string{"Last error", at(s.LastErrorTime) + ": " + s.LastError})
@@ -177,9 +178,10 @@ func backupRestore(v *verb) {
 	v.help = help{`
 Fetches a backup, opens it, proves that it restores to the state that was backed up, and then replaces the whole state of
 the cluster by it: what has been written since is lost. With -to-file it only writes the snapshot into a file, and needs
-no server. To start a new cluster from a backup: praetor agent -server -bootstrap -restore-from=latest.`,
+no server. With -to-index, -to-time, -before or -to-end it builds the state of a moment between two backups, from the
+archived log. To start a new cluster from a backup: praetor agent -server -bootstrap -restore-from=latest.`,
 		[]string{`backup restore -config-dir=/etc/praetor.d`, `backup restore -target=/var/backups/praetor -name=00000000000000090210-1764115200000`,
-			`backup restore -config-dir=/etc/praetor.d -to-file=latest.snap`},
+			`backup restore -config-dir=/etc/praetor.d -to-file=latest.snap`, `backup restore -config-dir=/etc/praetor.d '-before=delete-tree app/' -to-file=before.snap`},
 	}
 	t := v.targetFlags()
 	name := v.flags.String("name", "latest", "The `name` of the backup, as list shows it.")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"praetor/agent/backup/journal"
+	"praetor/structs"
 )
 
 func backupLog(v *verb) {
@@ -19,7 +20,7 @@ is left out unless -all is given.
 
 A time is written as 2026-03-01T12:00:00Z, as "2026-03-01 12:00:00" in this machine's time zone, or as how long ago it
 was: 90m.`,
-		[]string{`backup log -prefix=app/ -since=2h`, `backup log -since="2026-03-01 12:00:00" -until="2026-03-01 12:10:00"`,
+		[]string{`backup log -prefix=app/ -since=2h`, `backup log -since=2026-03-01T12:00:00Z -until=2026-03-01T12:10:00Z`,
 			`backup log -target=/mnt/backups -format=json | jq -r '.[] | select(.Op=="delete-tree")'`},
 	}
 	source := v.targetFlags()
@@ -125,4 +126,25 @@ func moment(text string) (time.Time, error) {
 		return time.Now().Add(-ago), nil
 	}
 	return time.Time{}, misusef("%q is not a time: write 2026-03-01T12:00:00Z, \"2026-03-01 12:00:00\" or, for how long ago, 90m", text)
+}
+
+// logRows are what the status says of the archived log.
+func logRows(s *structs.LogArchiveStatus) [][]string {
+	if s == nil {
+		return [][]string{{"Archived log", "off"}}
+	}
+	rows := [][]string{
+		{"Archived log", "to index " + strconv.FormatUint(s.Index, 10)}, {"  Written", shownTime(s.Time)},
+		{"  Entries behind", strconv.FormatUint(s.Behind, 10)},
+	}
+	if s.AwaitBackup {
+		rows = append(rows, []string{"  Awaits", "a backup to stand on"})
+	}
+	for _, g := range s.Gaps {
+		rows = append(rows, []string{"  Gap", g.String()})
+	}
+	if s.Error != "" {
+		rows = append(rows, []string{"  Error", s.Error})
+	}
+	return rows
 }

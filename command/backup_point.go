@@ -29,14 +29,13 @@ type pointFlags struct {
 
 func newPointFlags(flags *flag.FlagSet) *pointFlags {
 	return &pointFlags{
-		index: flags.Uint64("to-index", 0, "The state with everything up to this raft `index`."),
-		time:  flags.String("to-time", "", "The state with everything that was written up to this `time`: 2026-03-01T12:00:00Z, \"2026-03-01 12:00:00\", or 90m for how long ago."),
-		before: flags.String("before", "", "The state just before the last time that this `command` was written, as \"backup log\" shows it: "+
-			"\"delete-tree app/\", \"delete app/a\", \"set app/a\"."),
+		index:   flags.Uint64("to-index", 0, "The state with everything up to this raft `index`."),
+		time:    flags.String("to-time", "", "The state with everything that was written up to this `time`, in the forms that log takes."),
+		before:  flags.String("before", "", "The state just before this `command` was last written: \"delete-tree app/\", \"set app/a\", as log shows it."),
 		first:   flags.Bool("first", false, "With -before, the first time and not the last."),
 		listing: flags.Bool("list", false, "With -before, show when that command was written, and change nothing."),
 		end:     flags.Bool("to-end", false, "The newest backup with all of the archived log."),
-		chain:   flags.String("chain", "", "The history meant, if an index stands in several: a `chain` as \"backup log -format=json\" shows it."),
+		chain:   flags.String("chain", "", "Which history is meant, if several have the index: a `chain` that log -format=json shows."),
 		file:    flags.String("to-file", "", "Write the state to this snapshot `file`, and change nothing."),
 	}
 }
