@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test check fuzz-short acceptance bench bench-watch bench-coordination microbench cluster clean help
+.PHONY: build run test check fuzz-short drill acceptance bench bench-watch bench-coordination microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -34,6 +34,9 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5s)
 	done; \
 	if [ $$ran = 0 ] || [ $$failed != 0 ]; then echo "$$((ran - failed)) passed, $$failed failed"; fi; \
 	[ $$failed = 0 ]
+
+drill: ## lose three real servers under load and get everything back from backups (about 1 minute)
+	$(GO) test -count=1 -timeout 5m -run '^TestDrill$$' -v ./testutil
 
 acceptance: ## run the official Go client's own tests and write the table of docs/compatibility.md (about 2 minutes)
 	$(GO) run ./testutil/acceptance

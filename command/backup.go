@@ -189,6 +189,9 @@ archived log. To start a new cluster from a backup: praetor agent -server -boots
 	to := point.file
 	v.run = func([]string) error {
 		if point.given() {
+			if *name != "latest" {
+				return misusef("-name is a backup as it is: it excludes -to-index, -to-time, -before and -to-end")
+			}
 			return v.restorePoint(point, t)
 		}
 		target, err := t.open()

@@ -40,9 +40,10 @@ func newPointFlags(flags *flag.FlagSet) *pointFlags {
 	}
 }
 
-// given reports whether a moment is asked for.
+// given reports whether a moment is asked for, or something that goes with one:
+// -list alone must never restore anything.
 func (f *pointFlags) given() bool {
-	return *f.index != 0 || *f.time != "" || *f.before != "" || *f.end
+	return *f.index != 0 || *f.time != "" || *f.before != "" || *f.end || *f.first || *f.listing || *f.chain != ""
 }
 
 // point finds the moment. done: it has been shown, and nothing more is wanted.
@@ -58,6 +59,9 @@ func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done 
 	}
 	if (*f.first || *f.listing) && *f.before == "" {
 		return p, false, misusef("-first and -list go with -before")
+	}
+	if count == 0 {
+		return p, false, misusef("-chain goes with -to-index, -to-time, -before or -to-end")
 	}
 	p = journal.Point{Index: *f.index, Chain: *f.chain}
 	if p.Time, err = moment(*f.time); err != nil || *f.before == "" {

@@ -76,7 +76,7 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	return nil, structs.Errorf(structs.NotFound, "there is no backup of that time or before, of the %d in the target", len(backups))
+	return nil, structs.Errorf(structs.NotFound, "none of the %d good backups in the target is of that moment or before", len(backups))
 }
 
 var (
