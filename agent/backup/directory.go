@@ -144,7 +144,7 @@ func (d directory) Delete(_ context.Context, name string) error {
 
 // path is where a name lies. A name never leads out of the directory.
 func (d directory) path(name string) (string, error) {
-	if !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name {
+	if !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name || name == "." {
 		return "", structs.Errorf(structs.Invalid, "%q is not the name of a backup", name)
 	}
 	return filepath.Join(d.root, filepath.FromSlash(name)), nil

@@ -47,10 +47,12 @@ func openS3(u *url.URL, o Options) (Target, error) {
 		}
 		endpoint, secure = strings.TrimSuffix(host, "/"), scheme == "https"
 	}
+	keys := []credentials.Provider{&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{}}
+	if o.CredentialsFile != "" {
+		keys = []credentials.Provider{&credentials.FileAWSCredentials{Filename: o.CredentialsFile}}
+	}
 	client, err := minio.New(endpoint, &minio.Options{
-		Creds: credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{Filename: o.CredentialsFile},
-		}),
+		Creds:      credentials.NewChainCredentials(keys),
 		Secure:     secure,
 		Region:     firstOf(query.Get("region"), o.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")),
 		Transport:  o.Transport,

@@ -31,7 +31,7 @@ type Target interface {
 type Options struct {
 	Endpoint        string // S3: host:port or URL; what the target's own URL says wins
 	Region          string // S3
-	CredentialsFile string // S3: in the format of ~/.aws/credentials; "" also looks there and into the environment
+	CredentialsFile string // S3: in the format of ~/.aws/credentials; "" looks there, after the environment
 	Transport       http.RoundTripper
 
 	Recipients     []string // age public keys to seal for
