@@ -15,6 +15,7 @@ import (
 	"praetor/rpcserver/client"
 	"praetor/structs"
 	"praetor/testutil"
+	"praetor/testutil/s3"
 )
 
 // drillLag is the promise that the drill holds the servers to.
@@ -156,6 +157,14 @@ func TestDrill(t *testing.T) {
 		t.Skip("the drill takes half a minute")
 	}
 	t.Run("directory", func(t *testing.T) { drill(t, place{url: filepath.Join(t.TempDir(), "backups")}) })
+	t.Run("S3", func(t *testing.T) {
+		key := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", s3.AccessKey, s3.SecretKey)
+		file := filepath.Join(t.TempDir(), "credentials")
+		if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		drill(t, place{s3.New(t, "backups").URL("drill"), file})
+	})
 }
 
 func drill(t *testing.T, where place) {
