@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	metrics "github.com/hashicorp/go-metrics/compat"
 	"github.com/hashicorp/raft"
 
 	"praetor/agent/backup"
@@ -50,6 +52,7 @@ type Config struct {
 const (
 	defaultSegmentSize = 4 << 20
 	putTimeout         = time.Minute
+	lastTime           = 5 * time.Second // for what is left when the server stops
 	backupRetry        = 30 * time.Second
 	pruneEvery         = time.Hour
 	pruneMargin        = time.Hour // what clocks may differ by
@@ -99,8 +102,22 @@ func (a *Archiver) note(change func(*structs.LogArchiveStatus)) {
 }
 
 // Run archives until ctx ends, and then once more, so that a server that stops
-// in order leaves nothing behind.
+// in order leaves nothing behind. A target that hangs does not keep it.
 func (a *Archiver) Run(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.run(ctx)
+	}()
+	<-ctx.Done()
+	select {
+	case <-done:
+	case <-time.After(lastTime + time.Second):
+		a.config.Logger.Warn("the target hangs: stopping without it")
+	}
+}
+
+func (a *Archiver) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() { a.takeBackups(ctx) })
@@ -111,7 +128,7 @@ func (a *Archiver) Run(ctx context.Context) {
 		case <-every.C:
 			a.turn(ctx)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 			defer cancel()
 			a.turn(last)
 			return
@@ -129,9 +146,11 @@ func (a *Archiver) turn(ctx context.Context) {
 	err := a.archive(ctx)
 	if err == nil {
 		a.note(func(s *structs.LogArchiveStatus) { s.Error, s.Success = "", time.Now() })
+		metrics.SetGauge([]string{"backup", "log", "index"}, float32(a.next-1))
 		a.sweep(ctx)
 		return
 	}
+	metrics.IncrCounter([]string{"backup", "log", "errors"}, 1)
 	a.note(func(s *structs.LogArchiveStatus) {
 		if s.Error == "" {
 			a.config.Logger.Warn("cannot archive the log", "error", err)
@@ -206,7 +225,6 @@ func (a *Archiver) put(ctx context.Context, b *builder) error {
 // resume goes on where the last leader, or this one before it stopped, ended: if
 // the last segment of the chain is of our own log.
 func (a *Archiver) resume(ctx context.Context) error {
-	a.chain = ""
 	segments, err := list(ctx, a.config.Target)
 	if err != nil {
 		return err
@@ -223,7 +241,7 @@ func (a *Archiver) resume(ctx context.Context) error {
 	case err != nil:
 		return err
 	case chain == "":
-		return a.begin(ctx, "")
+		return a.begin(ctx, "the state belongs to no archived log: it is another cluster's, or a snapshot from elsewhere was restored")
 	case last.Last == 0:
 		return a.begin(ctx, "the target has nothing of the log that the cluster believed to be there")
 	case last.Last > committed:
@@ -231,7 +249,6 @@ func (a *Archiver) resume(ctx context.Context) error {
 	}
 	log, err := a.config.Source.Entry(last.Last)
 	if structs.IsCode(err, structs.NotFound) {
-		a.next = last.Last + 1
 		return a.begin(ctx, fmt.Sprintf("the log has been compacted, or replaced by a snapshot, beyond entry %d", last.Last))
 	}
 	if err != nil {
@@ -256,14 +273,18 @@ func (a *Archiver) resume(ctx context.Context) error {
 	return nil
 }
 
-// begin starts a new chain. If another ended with it, reason says why, and the
-// gap is recorded.
+// begin starts a new chain. If the target has another, which ends with it, the
+// gap is recorded with the reason.
 func (a *Archiver) begin(ctx context.Context, reason string) error {
 	segments, err := list(ctx, a.config.Target)
 	if err != nil {
 		return err
 	}
 	old, _ := a.config.Source.LogChain()
+	old = cmp.Or(a.chain, old)
+	if chains := (&Log{segments: segments}).Chains(); old == "" && len(chains) > 0 {
+		old = chains[len(chains)-1]
+	}
 	chain := newChain(time.Now())
 	if err := a.config.Source.StartLogChain(chain); err != nil {
 		return fmt.Errorf("start a chain of the log: %w", err)
@@ -273,7 +294,7 @@ func (a *Archiver) begin(ctx context.Context, reason string) error {
 		return structs.Errorf(structs.Conflict, "the log's chain was replaced while it began")
 	}
 	var gap *structs.LogGap
-	if reason != "" && len(segments) > 0 {
+	if len(segments) > 0 {
 		gap = &structs.LogGap{Chain: short(old), Next: short(chain), To: start - 1, Reason: reason, Time: time.Now().UTC()}
 		for _, s := range segments {
 			if s.Chain == gap.Chain && s.Last >= gap.From {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"pgregory.net/rapid"
 
+	"praetor/agent/backup"
 	"praetor/agent/backup/journal"
 	"praetor/fsm"
 	"praetor/structs"
@@ -343,43 +345,49 @@ func TestRestoreStartsAChain(t *testing.T) {
 // one had archived behind them is not taken for its own.
 func TestTwoHistoriesWithTheSameIndexes(t *testing.T) {
 	t.Parallel()
-	h, target := newHistory(t), newMemory()
-	a := h.archiver(target, 1<<20)
-	a.Turn(t.Context())
-	must(t, h.backup(target))
-	start := h.snapshot()
-	for i := range 20 {
-		h.set("k", fmt.Sprint("old", i))
-	}
-	a.Turn(t.Context())
+	for _, unarchived := range []int{0, 30} { // what the new cluster writes before it archives anything
+		h, target := newHistory(t), newMemory()
+		a := h.archiver(target, 1<<20)
+		a.Turn(t.Context())
+		must(t, h.backup(target))
+		start := h.snapshot()
+		for i := range 20 {
+			h.set("k", fmt.Sprint("old", i))
+		}
+		a.Turn(t.Context())
 
-	fresh := newHistory(t)
-	fresh.now = h.now.Add(time.Minute)
-	fresh.restore(start)
-	b := fresh.archiver(target, 1<<20)
-	b.Turn(t.Context())
-	if b.Status().Chain == a.Status().Chain {
-		t.Fatal("the new cluster goes on with the old one's chain")
-	}
-	must(t, fresh.backup(target))
-	for i := range 5 {
-		fresh.set("k", fmt.Sprint("new", i))
-	}
-	b.Turn(t.Context())
-	if fresh.last >= h.last {
-		t.Fatal("the histories do not overlap: this test sees nothing")
-	}
-	result, _, err := rebuild(target, journal.Point{Index: fresh.last})
-	if err != nil || result.Hash != fresh.hashes[fresh.last] {
-		t.Errorf("the new history: %v", err)
-	}
-	result, _, err = rebuild(target, journal.Point{Index: h.last})
-	if err != nil || result.Hash != h.hashes[h.last] {
-		t.Errorf("the old history: %v", err)
-	}
-	result, _, err = rebuild(target, journal.Point{Index: fresh.last, Chain: a.Status().Chain})
-	if err != nil || result.Hash != h.hashes[fresh.last] {
-		t.Errorf("the old history, by name: %v", err)
+		fresh := newHistory(t)
+		fresh.now = h.now.Add(time.Minute)
+		fresh.restore(start)
+		for i := range unarchived {
+			fresh.set("k", fmt.Sprint("first", i))
+		}
+		b := fresh.archiver(target, 1<<20)
+		b.Turn(t.Context())
+		if b.Status().Chain == a.Status().Chain {
+			t.Fatalf("%d: the new cluster goes on with the old one's chain", unarchived)
+		}
+		must(t, fresh.backup(target))
+		for i := range 5 {
+			fresh.set("k", fmt.Sprint("new", i))
+		}
+		b.Turn(t.Context())
+		for _, want := range []struct {
+			what  string
+			point journal.Point
+			of    *history
+		}{
+			{"the new history", journal.Point{Index: fresh.last}, fresh},
+			{"the old history", journal.Point{Index: h.last, Chain: a.Status().Chain}, h},
+			{"the old history, at another index", journal.Point{Index: h.last - 10, Chain: a.Status().Chain}, h},
+			{"the newest", journal.Point{}, fresh},
+			{"the old history by time", journal.Point{Time: h.now}, h},
+		} {
+			result, _, err := rebuild(target, want.point)
+			if err != nil || result.Hash != want.of.hashes[result.Index] || want.point.Index != 0 && result.Index != want.point.Index {
+				t.Errorf("%d: %s: got %+v, %v", unarchived, want.what, result, err)
+			}
+		}
 	}
 }
 
@@ -503,3 +511,71 @@ func TestBackupBegunBeforeTheMoment(t *testing.T) {
 		t.Errorf("got %+v, %v, want index %d", result, err, wanted)
 	}
 }
+
+// A snapshot that knows of no chain, as one of Consul does, ends the chain as well.
+func TestRestoreFromElsewhere(t *testing.T) {
+	t.Parallel()
+	elsewhere := newHistory(t)
+	elsewhere.set("consul", "1")
+	for _, sameLeader := range []bool{true, false} {
+		h, target := newHistory(t), newMemory()
+		a := h.archiver(target, 1<<20)
+		a.Turn(t.Context())
+		must(t, h.backup(target))
+		h.set("k", "1")
+		a.Turn(t.Context())
+		lost := h.set("k", "2")
+		h.restore(elsewhere.snapshot())
+		if !sameLeader {
+			a = h.archiver(target, 1<<20)
+		}
+		a.Turn(t.Context())
+		if s := a.Status(); s.Error != "" || len(s.Gaps) != 1 || s.Gaps[0].From != lost || !s.AwaitBackup {
+			t.Errorf("same leader %v: got %+v, want a gap from index %d and a new chain", sameLeader, s, lost)
+		}
+		if _, _, err := rebuild(target, journal.Point{Index: h.last}); err == nil {
+			t.Errorf("same leader %v: the new history was built from the old backup", sameLeader)
+		}
+		must(t, h.backup(target))
+		h.set("k", "3")
+		a.Turn(t.Context())
+		if result, _, err := rebuild(target, journal.Point{}); err != nil || result.Hash != h.hashes[h.last] {
+			t.Errorf("same leader %v: %v", sameLeader, err)
+		}
+	}
+}
+
+// A target that hangs does not keep the server from stopping.
+func TestHangingTarget(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	release := make(chan struct{})
+	defer close(release)
+	a := journal.New(journal.Config{Source: h, Target: hanging{release}, Lag: 10 * time.Millisecond, Backup: func(context.Context) error { return nil }})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.Run(ctx)
+	}()
+	time.Sleep(50 * time.Millisecond)
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Error("it still runs")
+	}
+}
+
+type hanging struct{ release chan struct{} }
+
+func (h hanging) Put(context.Context, string, io.Reader) error { <-h.release; return nil }
+func (h hanging) Get(context.Context, string) (io.ReadCloser, error) {
+	<-h.release
+	return nil, errAway
+}
+func (h hanging) List(context.Context, string) ([]backup.Object, error) {
+	<-h.release
+	return nil, errAway
+}
+func (h hanging) Delete(context.Context, string) error { <-h.release; return nil }
