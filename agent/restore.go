@@ -30,6 +30,8 @@ type restoration struct {
 	file *os.File // a verified archive, at its start
 	mark string
 	name string
+
+	release func() // lets backups of the new cluster be taken
 }
 
 // fetchBackup gets and verifies the backup that this server shall start a new
@@ -81,7 +83,7 @@ func (a *Agent) fetchBackup() (r *restoration, err error) {
 	if err := writeFile(mark, name+"\n", 0o600); err != nil {
 		return nil, dirError(dir, err)
 	}
-	return &restoration{file, mark, name}, nil
+	return &restoration{file, mark, name, a.backups.Hold()}, nil
 }
 
 // download writes a verified archive to w.
@@ -163,6 +165,7 @@ func (r *restoration) into(a *Agent) error {
 	if err := os.Remove(r.mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("-restore-from: %w", err)
 	}
+	r.release()
 	a.logger.Warn("this is a new cluster, started from a backup", "backup", r.name)
 	return nil
 }

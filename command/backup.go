@@ -42,11 +42,10 @@ func (v *verb) targetFlags() *targetFlags {
 func (t *targetFlags) open() (backup.Target, error) {
 	var c config.Backup
 	if len(t.configuration) > 0 {
-		r, _, err := config.LoadFiles(t.configuration, "")
-		if err != nil {
+		var err error
+		if c, err = config.LoadBackup(t.configuration); err != nil {
 			return nil, fmt.Errorf("reading the configuration: %w", err)
 		}
-		c = r.Backup
 	}
 	if t.target == "" && c.Target == "" {
 		return nil, misusef("Where are the backups? Give -target, or -config-dir with the server's configuration")
@@ -68,7 +67,7 @@ func backupList(v *verb) {
 	v.help = help{`
 Lists the backups at a target, oldest first. Each says whether it was read back and restored when it was taken. An
 encrypted target can be listed without a key.`,
-		[]string{`backup list -config-dir=/etc/praetor.d`, `backup list -target=/var/backups/praetor`, `backup list '-target=s3://backups/prod?endpoint=http://10.0.0.9:9000' -format=json`},
+		[]string{`backup list -config-dir=/etc/praetor.d`, `backup list -target=/var/backups/praetor`, `backup list -format=json -target 's3://backups/prod?endpoint=http://10.0.0.9:9000'`},
 	}
 	t := v.targetFlags()
 	v.formats()

@@ -42,6 +42,7 @@ type Keeper struct {
 	Settings
 	busy   chan struct{} // holds one token while an attempt is under way, even one that hangs
 	wanted chan struct{} // somebody asked for a backup
+	held   chan struct{} // closed when backups may be taken
 
 	mu     sync.Mutex // guards the fields below
 	status structs.BackupStatus
@@ -55,7 +56,19 @@ func New(s Settings) *Keeper {
 	if s.Logger == nil {
 		s.Logger = hclog.NewNullLogger()
 	}
-	return &Keeper{Settings: s, busy: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
+	k := &Keeper{Settings: s, busy: make(chan struct{}, 1), wanted: make(chan struct{}, 1), held: make(chan struct{})}
+	close(k.held)
+	return k
+}
+
+// Hold lets no backup be taken until release is called: what there is now is
+// about to be replaced, and not worth one. Call it before the server starts.
+func (k *Keeper) Hold() (release func()) {
+	if k == nil {
+		return func() {}
+	}
+	k.held = make(chan struct{})
+	return sync.OnceFunc(func() { close(k.held) })
 }
 
 // Status is how things are as far as this server knows, which is the whole truth
@@ -83,6 +96,11 @@ func (k *Keeper) Run() uint64 {
 
 // Lead takes backups until ctx ends.
 func (k *Keeper) Lead(ctx context.Context, clusterID string, take func(context.Context) (*rpcserver.Archive, error)) {
+	select {
+	case <-k.held:
+	case <-ctx.Done():
+		return
+	}
 	k.mu.Lock() // attempts go on being counted: those who wait for one compare
 	k.status.Failures, k.status.Next = 0, time.Now()
 	k.mu.Unlock()

@@ -50,7 +50,7 @@ func (c *checker) finish(host Host) {
 		r.Logging.Level = "ERROR"
 	}
 
-	if r.Backup.Interval == 0 && r.Backup.Cron == "" {
+	if r.Backup.Target != "" && r.Backup.Interval == 0 && r.Backup.Cron == "" {
 		r.Backup.Interval = time.Hour
 	}
 	c.finishTLS()

@@ -164,7 +164,7 @@ type TLSSection struct {
 	TLSCipherSuites                   []string
 }
 
-// Backup is where and when the leader keeps backups; an empty Target keeps none. Exactly one of Interval and Cron is set.
+// Backup is where and when the leader keeps backups; an empty Target keeps none. With one, either Interval or Cron is set.
 // Of good backups Keep stay (0: all), and none older than KeepFor (0: however old) but the newest.
 type Backup struct {
 	LogLag          time.Duration // how far behind the log is archived, at most; 0: it is not
