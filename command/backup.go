@@ -99,8 +99,8 @@ encrypted target can be listed without a key.`,
 
 func backupStatus(v *verb) {
 	v.help = help{`
-Shows how the backups are doing, as the leader sees it. The exit code is 2 if the last attempt did not work or there is
-no good backup.`,
+Shows how the backups and the archived log are doing, as the leader sees it. The exit code is 2 if the last attempt at
+either did not work or there is no good backup.`,
 		[]string{`backup status`, `backup status -format=json`},
 	}
 	v.formats()
@@ -118,7 +118,7 @@ no good backup.`,
 		} else {
 			err = v.printTable(statusRows(&s))
 		}
-		if err == nil && (s.Failures > 0 || s.Last == nil) {
+		if err == nil && (s.Failures > 0 || s.Last == nil || s.Log != nil && s.Log.Error != "") {
 			return exit(2)
 		}
 		return err
