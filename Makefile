@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test long check fuzz-short corruption acceptance bench bench-watch bench-coordination bench-recovery microbench cluster clean help
+.PHONY: build run test long check fuzz-short corruption drill acceptance bench bench-watch bench-coordination bench-recovery microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -40,6 +40,9 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5s)
 
 corruption: ## damage the raft directory in 200 ways and see that nothing wrong is served (about 20 seconds)
 	CORRUPTION_SEEDS=200 $(GO) test -count=1 -run 'TestCorruption|TestForeignFiles' ./testutil/cluster
+
+drill: ## lose three real servers under load and get everything back from backups (about 1 minute)
+	$(GO) test -count=1 -timeout 5m -run '^TestDrill$$' -v ./testutil
 
 # ACCEPTANCE=-allow-known makes it succeed when only the tests fail that are known to.
 acceptance: ## run the official Go client's own tests and write the table of docs/compatibility.md (about 2 minutes)

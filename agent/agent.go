@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"praetor/agent/backup"
+	"praetor/agent/backup/journal"
 	"praetor/agent/config"
 	"praetor/rpcserver"
 	"praetor/structs"
@@ -40,6 +42,8 @@ type Options struct {
 
 	Warnings []string // of the configuration, to be logged
 
+	RestoreFrom string // the backup that this server starts a new cluster from
+
 	// Announce is called when all that can be wrong with this machine has been
 	// looked at, before the server starts.
 	Announce func(*Agent)
@@ -52,6 +56,8 @@ type Agent struct {
 	logger  hclog.Logger // an hclog.InterceptLogger, so that lines can be watched
 	server  *rpcserver.Server
 	metrics *metrics
+	backups *backup.Keeper // nil if there is no target
+	archive atomic.Pointer[journal.Archiver]
 
 	logs    *logOutput
 	dir     *dataDir
@@ -128,6 +134,14 @@ func (a *Agent) start() error {
 	for _, w := range a.options.Warnings {
 		a.logger.Warn(w)
 	}
+	if a.backups, err = a.newBackups(); err != nil {
+		return err
+	}
+	restore, err := a.fetchBackup()
+	if err != nil {
+		return err
+	}
+	defer restore.close()
 	server, err := a.serverConfig()
 	if err != nil {
 		return err
@@ -135,6 +149,10 @@ func (a *Agent) start() error {
 	if a.server, err = rpcserver.New(server); err != nil {
 		return err
 	}
+	if err := restore.into(a); err != nil {
+		return err
+	}
+	a.archiveLog()
 	if err := a.startLocal(); err != nil {
 		return err
 	}

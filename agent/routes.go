@@ -110,6 +110,9 @@ var routes = []route{
 	{"PUT /v1/operator/keyring", keyringChange(structs.KeyringUse)},
 	{"DELETE /v1/operator/keyring", keyringChange(structs.KeyringRemove)},
 
+	{"GET /v1/operator/backup/status", backupStatus},
+	{"PUT /v1/operator/backup/run", backupRun},
+
 	{"GET /v1/snapshot", snapshotSave},
 	{"PUT /v1/snapshot", snapshotRestore},
 

@@ -58,6 +58,9 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 	if r.Dev {
 		c.CoordinateWriteEvery = 100 * time.Millisecond
 	}
+	if a.backups != nil { // a nil pointer in an interface is not nil
+		c.Backups = &backups{a.backups, a}
+	}
 	c.UserEvent = a.userEvent
 	c.Logger = a.logger
 	return c, nil

@@ -36,6 +36,7 @@ Examples:
     $ praetor agent -dev
     $ praetor agent -server -bootstrap-expect=3 -data-dir=/var/lib/praetor -retry-join=10.0.0.11
     $ praetor agent -config-dir=/etc/praetor.d
+    $ praetor agent -config-dir=/etc/praetor.d -bootstrap -restore-from=latest    # a new cluster from a backup
 
 Signals:
 
@@ -91,7 +92,9 @@ func (c *agentCommand) Run(args []string) int {
 		LogOutput: &cli.UiWriter{Ui: c.ui},
 		Load:      func() (*config.Runtime, []string, error) { return config.Load(flags) },
 		Warnings:  warnings,
-		Announce:  func(a *agent.Agent) { c.announce(cfg, a) },
+
+		RestoreFrom: flags.RestoreFrom,
+		Announce:    func(a *agent.Agent) { c.announce(cfg, a) },
 	}, signals)
 	if err != nil {
 		return c.failed(err)

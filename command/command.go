@@ -20,6 +20,12 @@ type entry struct {
 // commands is the whole command line. A parent stands before its subcommands.
 var commands = []entry{
 	{"agent", "Run a Praetor server", func(s *shell, _ entry) cli.Command { return newAgentCommand(s.ui()) }},
+	{"backup", "Look at, take and restore backups", parent(backupHelp)},
+	{"backup list", "List the backups at a target", offline(backupList)},
+	{"backup log", "List what was changed when", offline(backupLog)},
+	{"backup restore", "Replace the cluster's state by a backup", online(backupRestore)},
+	{"backup run", "Take a backup now", online(backupRun)},
+	{"backup status", "Show how the backups are doing", online(backupStatus)},
 	{"catalog", "Look at the nodes and services there are", parent(catalogHelp)},
 	{"catalog datacenters", "List the datacenters", online(catalogDatacenters)},
 	{"catalog nodes", "List the nodes", online(catalogNodes)},

@@ -76,6 +76,11 @@ var canned = map[string]string{
 	"GET /v1/agent/checks": `{"_service_maintenance:web1":{"Node":"one","CheckID":"_service_maintenance:web1","ServiceID":"web1","Notes":"a new disk","Status":"critical"},
 		"_node_maintenance":{"Node":"one","CheckID":"_node_maintenance","Notes":"moving","Status":"critical"},
 		"web":{"Node":"one","CheckID":"web","ServiceID":"web1","Status":"passing"}}`,
+	"GET /v1/operator/backup/status": `{"Leader":"one","Target":"s3://backups/dc1","Schedule":"every 1h0m0s","Encrypted":true,"Running":false,"Started":3,
+		"Finished":3,"Succeeded":0,"Next":"2026-01-02T04:00:00Z","Backups":0,"Last":null,"Failures":3,"LastError":"there is no bucket backups",
+		"LastErrorTime":"2026-01-02T03:50:00Z"}`,
+	"PUT /v1/operator/backup/run": `{"Name":"00000000000000000072-1767322800000","Index":72,"Time":"2026-01-02T03:00:00Z","Took":"1.5s","Size":20480,
+		"SHA256":"aa","StateHash":"bb","ClusterID":"c","Server":"one","Version":"0.1.0","Encrypted":true,"Verified":true}`,
 	"PUT /v1/agent/maintenance": ``, "PUT /v1/agent/service/maintenance/web1": ``,
 }
 

@@ -77,3 +77,15 @@ func (c *chunks) clone() chunks {
 	}
 	return chunks{copied}
 }
+
+// Joiner puts large entries together for a reader of the log that applies nothing.
+type Joiner struct{ chunks chunks }
+
+// Add takes the next entry. It returns a command's bytes once they are whole:
+// with an entry that was not split, else with the last part.
+func (j *Joiner) Add(log *raft.Log) (data []byte, whole bool) {
+	if log.Type != raft.LogCommand {
+		return nil, false
+	}
+	return j.chunks.add(log)
+}

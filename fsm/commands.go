@@ -72,11 +72,17 @@ func Commands() []structs.Command {
 	return list
 }
 
-// Command returns an empty command of a type that the log may hold, nil for a
-// type that is not known.
-func Command(kind structs.MessageType) structs.Command {
-	if c, ok := commands[kind]; ok {
-		return c.empty()
+// DecodeCommand reads the bytes of a log entry. The error of a type that this
+// version does not know has code Unsupported.
+func DecodeCommand(data []byte) (structs.Command, error) {
+	if len(data) == 0 {
+		return nil, structs.Errorf(structs.Corrupt, "an entry is empty")
 	}
-	return nil
+	kind := structs.MessageType(data[0]) &^ structs.IgnoreUnknownTypeFlag
+	c, ok := commands[kind]
+	if !ok {
+		return nil, structs.Errorf(structs.Unsupported, "this version does not know commands of type %v", kind)
+	}
+	request := c.empty()
+	return request, structs.DecodeValue(data[1:], request)
 }

@@ -66,6 +66,8 @@ type Config struct {
 	// returned yet. While it is slow, events may be dropped.
 	UserEvent func(*Server, *structs.UserEvent)
 
+	Backups Backups // nil: none are kept
+
 	Limits
 
 	Autopilot structs.AutopilotConfig // what the first leader writes

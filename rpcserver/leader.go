@@ -138,6 +138,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	s.tasks.Go(func() { s.noteLockDelays(ctx) })
 	s.tasks.Go(func() { s.expireSessions(ctx) })
 	s.tasks.Go(func() { s.expireKeys(ctx) })
+	s.tasks.Go(func() { s.keepBackups(ctx) })
 	s.reconcileAll()
 	return revoke, nil
 }

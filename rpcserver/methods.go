@@ -74,6 +74,9 @@ var methods = []method{
 	leader("Operator.RaftDemotePeer", raftDemotePeer),
 	leader("Operator.TransferLeader", transferLeader),
 
+	leaderRead("Operator.BackupStatus", backupStatus),
+	leader("Operator.BackupRun", backupRun),
+
 	newMethod("Praetor.Frontier", frontier),
 	leader("Praetor.Resync", resyncPeer),
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -97,23 +96,12 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 	if err != nil {
 		return meta, err
 	}
-	future := s.raft.Snapshot()
-	if err := future.Error(); err != nil {
-		return meta, fmt.Errorf("take snapshot: %w", err)
-	}
-	info, state, err := future.Open()
+	archive, err := s.archive()
 	if err != nil {
-		return meta, fmt.Errorf("open snapshot: %w", err)
+		return meta, err
 	}
-	s.setMeta(&meta, store.Epoch(), info.Index)
-	reader, writer := io.Pipe()
-	s.tasks.Go(func() {
-		defer state.Close()
-		stop := context.AfterFunc(s.ctx, func() { reader.CloseWithError(net.ErrClosed) })
-		defer stop()
-		writer.CloseWithError(archive.Write(writer, info, state))
-	})
-	*out = reader
+	s.setMeta(&meta, store.Epoch(), archive.Index)
+	*out = archive
 	return meta, nil
 }
 

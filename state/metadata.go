@@ -25,6 +25,11 @@ func (r *Reader) MetadataValue(name string) string {
 	return ""
 }
 
+// MetadataEntry returns a system metadata entry, nil if there is none.
+func (r *Reader) MetadataEntry(name string) *structs.MetadataEntry {
+	return Metadata.get(r, key(name))
+}
+
 // ApplyMetadata changes one system metadata entry.
 func (w *Writer) ApplyMetadata(c *structs.MetadataRequest) (struct{}, error) {
 	if c.Entry == nil || c.Entry.Key == "" {

@@ -47,3 +47,7 @@ type Carried struct {
 	Order uint64 // position in the stream it came from
 	Data  []byte // one msgpack value
 }
+
+// LogChainKey is the system metadata entry that names the chain of the archived
+// log which the state belongs to.
+const LogChainKey = "praetor-log-chain"

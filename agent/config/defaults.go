@@ -65,6 +65,7 @@ func defaults() *Runtime {
 			WatchHistorySize:      32 << 20,
 			DiskReserveMB:         64,
 		},
+		Backup:    Backup{Keep: 24, LogLag: 5 * time.Second},
 		Logging:   Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},
 		Telemetry: Telemetry{MetricsPrefix: "consul", FilterDefault: true},
 	}

@@ -50,6 +50,9 @@ func (c *checker) finish(host Host) {
 		r.Logging.Level = "ERROR"
 	}
 
+	if r.Backup.Target != "" && r.Backup.Interval == 0 && r.Backup.Cron == "" {
+		r.Backup.Interval = time.Hour
+	}
 	c.finishTLS()
 	c.finishAddresses(host)
 }

@@ -12,6 +12,8 @@ type Flags struct {
 	// Host stands in for facts of this machine where it has any; for tests.
 	Host Host
 
+	RestoreFrom string // the backup that a new cluster starts from; not a key, since it is for one start
+
 	settings []setting
 }
 
@@ -100,6 +102,9 @@ func AddFlags(fs *flag.FlagSet) *Flags {
 	fs.Func("config-dir", "`directory` of .hcl and .json files, read in name order; repeatable", add(&f.Files))
 	fs.Func("config-file", "`path` of a configuration file; repeatable", add(&f.Files))
 	fs.Func("hcl", "`fragment` of configuration that wins over files and flags; repeatable", add(&f.HCL))
+
+	fs.StringVar(&f.RestoreFrom, "restore-from", "",
+		"`backup` that a new cluster starts from: latest (of backup.target), the name of one, a URL of a target with #name, or a .snap file")
 
 	trial := newKeys(defaults())
 	for _, fl := range flagLines {

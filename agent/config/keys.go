@@ -242,6 +242,18 @@ func table(r *Runtime) []line {
 		deprecated("acl_ttl", "acl.token_ttl"),
 		deprecated("enable_acl_replication", "acl.enable_token_replication"),
 
+		// Backups: ours.
+		text("backup.target", &r.Backup.Target),
+		duration("backup.interval", &r.Backup.Interval, time.Minute),
+		text("backup.cron", &r.Backup.Cron),
+		number("backup.keep", &r.Backup.Keep, 0, many),
+		duration("backup.keep_for", &r.Backup.KeepFor, zero),
+		duration("backup.log_lag", &r.Backup.LogLag, zero),
+		list("backup.recipients", &r.Backup.Recipients),
+		text("backup.identity_file", &r.Backup.IdentityFile),
+		text("backup.passphrase_file", &r.Backup.PassphraseFile),
+		text("backup.credentials_file", &r.Backup.CredentialsFile),
+
 		// Local services and checks.
 		alias("service", "services"),
 		services("services", &r.Services).live(),

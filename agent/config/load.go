@@ -20,6 +20,18 @@ func LoadFiles(paths []string, format string) (*Runtime, []string, error) {
 	return load(&Flags{Files: paths, Format: format}, false)
 }
 
+// LoadBackup reads the backup block of files and directories, for tools that need not be on a server's machine: whether
+// the rest could run here does not matter.
+func LoadBackup(paths []string) (Backup, error) {
+	r := defaults()
+	k := newKeys(r)
+	files, err := k.readFiles(&Flags{Files: paths})
+	if err == nil {
+		err = k.merge(files)
+	}
+	return r.Backup, err
+}
+
 func load(f *Flags, starting bool) (*Runtime, []string, error) {
 	r := defaults()
 	if f.Dev {

@@ -50,6 +50,7 @@ func TestDefaults(t *testing.T) {
 			InternalRPC: config.TLSSection{TLSMinVersion: "TLSv1_2"},
 			HTTPS:       config.TLSSection{TLSMinVersion: "TLSv1_2"},
 		},
+		Backup:    config.Backup{Keep: 24, LogLag: 5 * time.Second},
 		Logging:   config.Logging{Level: "INFO", RotateDuration: 24 * time.Hour, SyslogFacility: "LOCAL0"},
 		Telemetry: config.Telemetry{MetricsPrefix: "consul", FilterDefault: true},
 	}

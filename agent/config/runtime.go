@@ -66,6 +66,8 @@ type Runtime struct {
 	TLS        TLS
 	ServerName string // the name asked for in outgoing TLS connections, in place of the node name
 
+	Backup Backup
+
 	Logging     Logging
 	EnableDebug bool // serve /debug/pprof
 	Telemetry   Telemetry
@@ -162,6 +164,21 @@ type TLSSection struct {
 	VerifyServerHostname              bool
 	TLSMinVersion                     string
 	TLSCipherSuites                   []string
+}
+
+// Backup is where and when the leader keeps backups; an empty Target keeps none. With one, either Interval or Cron is set.
+// Of good backups Keep stay (0: all), and none older than KeepFor (0: however old) but the newest.
+type Backup struct {
+	LogLag          time.Duration // how far behind the log is archived, at most; 0: it is not
+	Target          string
+	Interval        time.Duration
+	Cron            string // in UTC
+	Keep            int
+	KeepFor         time.Duration
+	Recipients      []string
+	IdentityFile    string
+	PassphraseFile  string
+	CredentialsFile string
 }
 
 // Logging is where log lines go and which. Level is TRACE, DEBUG, INFO, WARN or ERROR. A file is rotated when it holds

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/adhocore/gronx"
 )
 
 var (
@@ -27,6 +29,7 @@ func (c *checker) validate() {
 	c.validateHTTP()
 	c.validateDefinitions()
 	c.validateTelemetry()
+	c.validateBackup()
 	c.validateTLS("tls.internal_rpc", &c.r.TLS.InternalRPC)
 	c.validateTLS("tls.https", &c.r.TLS.HTTPS)
 }
@@ -161,6 +164,22 @@ func (c *checker) validateTelemetry() {
 		}
 		return bad
 	})
+}
+
+func (c *checker) validateBackup() {
+	b := &c.r.Backup
+	if b.Interval != 0 && b.Cron != "" {
+		c.fail("backup.interval and backup.cron exclude each other: remove one")
+	}
+	if b.Cron != "" && !gronx.IsValid(b.Cron) {
+		c.fail("backup.cron %q is not a cron expression: minute hour day month weekday", b.Cron)
+	}
+	if b.PassphraseFile != "" && (b.IdentityFile != "" || len(b.Recipients) > 0) {
+		c.fail("backup.passphrase_file excludes backup.recipients and backup.identity_file: remove one or the others")
+	}
+	if b.Target == "" && (c.keys.isSet["backup.interval"] || b.Cron != "") {
+		c.warn("backup has a schedule but no target, so no backups are kept: set backup.target")
+	}
 }
 
 func (c *checker) validateTLS(section string, t *TLSSection) {

@@ -174,11 +174,15 @@ func decode(data []byte) any {
 	if len(data) == 0 {
 		return nil
 	}
-	c := fsm.Command(structs.MessageType(data[0]) &^ structs.IgnoreUnknownTypeFlag)
-	if c == nil {
+	var c structs.Command
+	err := guard(func() (err error) {
+		c, err = fsm.DecodeCommand(data)
+		return err
+	})
+	switch {
+	case structs.IsCode(err, structs.Unsupported):
 		return nil
-	}
-	if err := guard(func() error { return structs.DecodeValue(data[1:], c) }); err != nil {
+	case err != nil:
 		return fmt.Errorf("the command is damaged: %w", err)
 	}
 	return c

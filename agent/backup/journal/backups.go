@@ -1,0 +1,40 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"praetor/agent/backup"
+	"praetor/structs"
+)
+
+// goodBackups are the backups of a target that are known to be sound, oldest first.
+func goodBackups(ctx context.Context, target backup.Target) ([]structs.BackupRecord, error) {
+	records, err := backup.List(ctx, target)
+	if err != nil {
+		return nil, fmt.Errorf("list the backups: %w", err)
+	}
+	return slices.DeleteFunc(records, func(r structs.BackupRecord) bool { return !r.Good() }), nil
+}
+
+// Prune deletes the segments that no backup needs any more: those that were
+// stored before the oldest one was taken. Without a backup it deletes nothing.
+func Prune(ctx context.Context, target backup.Target) error {
+	backups, err := goodBackups(ctx, target)
+	if err != nil || len(backups) == 0 {
+		return err
+	}
+	segments, err := list(ctx, target)
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if s.Time.Before(backups[0].Time.Add(-pruneMargin)) {
+			if err := target.Delete(ctx, s.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package command_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"praetor/agent/backup"
+	"praetor/fsm"
+	"praetor/fsm/archive"
+	"praetor/structs"
+)
+
+// target makes a directory with the fixture as a backup, sealed.
+func target(t *testing.T) (dir, identity string, name string) {
+	t.Helper()
+	snap, err := os.ReadFile(fixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state bytes.Buffer
+	meta, err := archive.Read(bytes.NewReader(snap), &state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := fsm.Load(&state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := loaded.View()
+	hash, sum := view.Hash(), sha256.Sum256(snap)
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, identity = t.TempDir(), filepath.Join(t.TempDir(), "identity")
+	if err := os.WriteFile(identity, []byte(key.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to, err := backup.Open(dir, backup.Options{Recipients: []string{key.Recipient().String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := structs.BackupRecord{
+		Name: "00000000000000000099-1767322800000", Index: 99, Time: time.UnixMilli(1767322800000), Size: int64(len(snap)),
+		SHA256: hex.EncodeToString(sum[:]), StateHash: hex.EncodeToString(hash[:]), ClusterID: "c", Server: "one", Encrypted: true, Verified: true,
+	}
+	if meta.Index == 0 {
+		t.Fatal("no index")
+	}
+	record, err := json.Marshal(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ending, data := range map[string][]byte{".snap": snap, ".json": record} {
+		if err := to.Put(t.Context(), "snap/"+r.Name+ending, bytes.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, identity, r.Name
+}
+
+func TestBackupRestore(t *testing.T) {
+	f := newFake(t)
+	snap := bytes.Clone(f.snapshot)
+	dir, identity, name := target(t)
+	t.Chdir(t.TempDir())
+
+	out := run(t, "backup", "list", "-target="+dir)
+	for _, want := range []string{name, "2026-01-02T03:00:00Z", "99", "verified", "true"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("list: no %q in:\n%s", want, out)
+		}
+	}
+	if out = run(t, "backup", "restore", "-target="+dir); !strings.Contains(out, "is encrypted: give the identity file") {
+		t.Errorf("without a key: %s", out)
+	}
+	if out = run(t, "backup", "restore", "-target="+dir, "-identity-file="+identity, "-to-file=x.snap"); !strings.Contains(out, "Wrote backup "+name) {
+		t.Errorf("to a file: %s", out)
+	}
+	if got, err := os.ReadFile("x.snap"); err != nil || !bytes.Equal(got, snap) {
+		t.Errorf("the file differs: %v", err)
+	}
+	if f.restored != nil {
+		t.Error("-to-file restored into the cluster")
+	}
+	config := filepath.Join(t.TempDir(), "server.hcl")
+	if err := os.WriteFile(config, []byte(`backup { target = "`+dir+`" identity_file = "`+identity+`" }`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out = run(t, "backup", "restore", "-config-file="+config, "-name="+name); !strings.Contains(out, "Restored backup "+name) {
+		t.Errorf("restore: %s", out)
+	}
+	if !bytes.Equal(f.restored, snap) {
+		t.Error("the server got something else")
+	}
+
+	f.restored = nil
+	path := filepath.Join(dir, "snap", name+".snap.age")
+	stored, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored[len(stored)/2] ^= 1
+	if err := os.WriteFile(path, stored, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []string{"-to-file=y.snap", "-name=latest"} {
+		if out = run(t, "backup", "restore", "-target="+dir, "-identity-file="+identity, more); !strings.Contains(out, "is damaged") || !strings.Contains(out, "(exit 1)") {
+			t.Errorf("damaged, %s: %s", more, out)
+		}
+	}
+	if left, _ := filepath.Glob("y.snap*"); f.restored != nil || len(left) > 0 {
+		t.Errorf("a damaged backup was used: %q", left)
+	}
+}

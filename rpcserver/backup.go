@@ -1,0 +1,103 @@
+package rpcserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+
+	"praetor/fsm/archive"
+	"praetor/structs"
+)
+
+// Backups keeps backups of the cluster while this server leads it.
+type Backups interface {
+	// Lead takes backups when they are due, until ctx ends. It does not wait
+	// for a target that hangs.
+	Lead(ctx context.Context, clusterID string, take func(context.Context) (*Archive, error))
+	Status() structs.BackupStatus
+	Run() uint64 // has one taken now, and returns its number
+}
+
+// Archive is a snapshot archive of the state, as a stream: close it. If it is
+// cut short, reading ends with an error.
+type Archive struct {
+	io.ReadCloser
+	Index uint64    // raft index that it was taken at
+	State hash.Hash // SHA-256 of the snapshot stream inside, as far as it has been read
+}
+
+// StateHash is the hash of the whole state, once the archive was read to its end.
+func (a *Archive) StateHash() string { return hex.EncodeToString(a.State.Sum(nil)) }
+
+// Archive takes a snapshot of the cluster's state. Only a leader that proves it
+// still is one does so: of two that take themselves for it, one cannot.
+func (s *Server) Archive(ctx context.Context) (*Archive, error) {
+	if err := s.proveLeadership(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := s.provenStore(ctx, false); err != nil {
+		return nil, err
+	}
+	return s.archive()
+}
+
+// archive takes a snapshot of the state as it is here.
+func (s *Server) archive() (*Archive, error) {
+	future := s.raft.Snapshot()
+	if err := future.Error(); err != nil {
+		return nil, fmt.Errorf("take snapshot: %w", err)
+	}
+	info, state, err := future.Open()
+	if err != nil {
+		return nil, fmt.Errorf("open snapshot: %w", err)
+	}
+	a := &Archive{Index: info.Index, State: sha256.New()}
+	reader, writer := io.Pipe()
+	a.ReadCloser = reader
+	s.tasks.Go(func() {
+		defer state.Close()
+		stop := context.AfterFunc(s.ctx, func() { reader.CloseWithError(net.ErrClosed) })
+		defer stop()
+		writer.CloseWithError(archive.Write(writer, info, io.TeeReader(state, a.State)))
+	})
+	return a, nil
+}
+
+// keepBackups is the leader's duty to have backups taken.
+func (s *Server) keepBackups(ctx context.Context) {
+	if s.config.Backups == nil {
+		return
+	}
+	s.config.Backups.Lead(ctx, s.fsm.Store().Read().MetadataValue(structs.ClusterIDKey), s.Archive)
+}
+
+func (s *Server) backups() (Backups, error) {
+	if s.config.Backups == nil {
+		return nil, structs.Errorf(structs.Unsupported, "the leader, %s, keeps no backups: set backup.target on every server", s.config.NodeName)
+	}
+	return s.config.Backups, nil
+}
+
+func backupStatus(_ context.Context, s *Server, _ *structs.DCSpecificRequest, reply *structs.BackupStatusReply) error {
+	backups, err := s.backups()
+	if err != nil {
+		return err
+	}
+	reply.Status = backups.Status()
+	reply.Status.Leader = s.config.NodeName
+	s.setMeta(&reply.QueryMeta, s.fsm.Store().Epoch(), s.raft.AppliedIndex())
+	return nil
+}
+
+func backupRun(s *Server, _ *structs.DCSpecificRequest, reply *structs.BackupStarted) error {
+	backups, err := s.backups()
+	if err != nil {
+		return err
+	}
+	reply.Leader, reply.Attempt = s.config.NodeName, backups.Run()
+	return nil
+}
