@@ -2,6 +2,8 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,8 +23,18 @@ func loseRestore(t *testing.T, c *cluster.Cluster) *cluster.Node {
 	lost := c.Leader()
 	waiting := wait(context.Background(), lost, "k", blockingRead(stale, 1<<40, 10*time.Minute))
 	isolate(c, lost)
+	// Writes behind the restore, so that its log is longer than that of the others.
+	for i := range 40 {
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			put(lost, fmt.Sprintf("lost/%d", i), "1")
+		}()
+	}
 	if err := restore(lost, archive); !structs.IsCode(err, structs.Unclear) {
 		t.Fatalf("restore without followers: got %v, want code Unclear", err)
+	}
+	if at := lost.Raft().LastIndex(); at < lost.FSM().Store().Epoch().Floor+40 {
+		t.Errorf("the log ends at %d: the writes behind the restore are not in it", at)
 	}
 	if view := lost.FSM().Store().Read(); string(view.KV("k").Value) != "old" {
 		t.Fatalf("k is %q: the restore has not happened here, so this shows nothing", view.KV("k").Value)
@@ -78,8 +90,10 @@ func TestLostRestore(t *testing.T) {
 				c.Net.Heal()
 				start := time.Now()
 				testutil.Eventually(t, 2*time.Minute, "the server follows again", func() error {
-					_, err := get(lost, "since", stale)
-					return err
+					if lost.FSM().Store().Read().KV("since") == nil {
+						return errors.New("it does not have what was written since")
+					}
+					return nil
 				})
 				took(t, "catching up", start, 0, time.Minute)
 				if got := epochOf(t, c); got != epoch {
@@ -130,12 +144,11 @@ func TestRestoreThatComesIntoForceLate(t *testing.T) {
 		if got, err := get(leader, "k", stale); err == nil {
 			t.Errorf("a stale read saw %q before the cluster had it", got)
 		}
-		for _, n := range rest {
-			n.Start()
-		}
+		rest[0].Start() // cannot win an election against the old leader
 		if got := c.Get("k"); got != "old" {
 			t.Errorf("got %q, want what was restored", got)
 		}
+		rest[1].Start()
 		if got := epochOf(t, c); got == epoch {
 			t.Errorf("the epoch is still %s", got)
 		}
