@@ -141,7 +141,7 @@ func DefaultConfig() Config {
 		UnknownGrace:     5 * time.Minute,
 
 		CoordinateSendEvery:  15 * time.Second,
-		CoordinateWriteEvery: 5 * time.Second,
+		CoordinateWriteEvery: 2 * time.Second,
 
 		Limits: Limits{
 			HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100,

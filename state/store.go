@@ -115,6 +115,7 @@ type Writer struct {
 	Reader
 	index   uint64   // raft index of the command at work
 	journal []change // what the command at work has changed so far
+	noted   string   // the table whose index row that command raised last
 
 	history  *history
 	changes  []Change // of keys, by the commands before the one at work
@@ -139,7 +140,7 @@ func (s *Store) Write() *Writer {
 // Begin says that the next changes belong to the command at this raft index.
 func (w *Writer) Begin(index uint64) {
 	w.collect()
-	w.index = index
+	w.index, w.noted = index, ""
 	clear(w.journal)
 	w.journal = w.journal[:0]
 }
@@ -153,6 +154,7 @@ func (w *Writer) Undo() {
 			w.delete(c.table, c.after)
 		}
 	}
+	w.noted = ""
 	clear(w.journal)
 	w.journal = w.journal[:0]
 }
@@ -168,7 +170,10 @@ func (w *Writer) Abort() { w.txn.Abort() }
 
 // changed notes that the command at work changed the table.
 func (w *Writer) changed(table string) {
-	Indexes.put(w, newIndexEntry(table, w.index))
+	if w.noted != table { // a command may change thousands of rows
+		Indexes.put(w, newIndexEntry(table, w.index))
+		w.noted = table
+	}
 }
 
 func (w *Writer) insert(table string, row any) {

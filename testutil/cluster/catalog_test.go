@@ -196,8 +196,9 @@ func startAgent(t testing.TB, c *cluster.Cluster, ip, name string) *serf.Serf {
 	return s
 }
 
-// Nodes of a snapshot that gossip does not know are left alone for a while, then
-// turn critical, and go only much later or on request.
+// Nodes of a snapshot that gossip does not know are left alone for a while, and
+// with them their sessions and locks; then they turn critical, and go only much
+// later or on request.
 func TestRestoreKeepsForeignNodes(t *testing.T) {
 	t.Parallel()
 	const grace, reap = 2 * time.Minute, 6 * time.Minute // less than the defaults: gossip costs time even here
@@ -208,6 +209,11 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 			register(t, c.Leader(), memberNode(name, ""))
 		}
 		register(t, c.Leader(), &structs.RegisterRequest{Node: "external", Address: "10.1.1.1"})
+		a := newApp(t, c)
+		holder := a.session(structs.Session{Node: "foreign1", NodeChecks: []string{structs.SerfHealth}})
+		if !a.acquire("lock", holder) {
+			t.Fatal("no lock")
+		}
 		archive := save(t, c.Leader())
 		for _, name := range []string{"foreign1", "foreign2", "foreign3", "external"} {
 			if err := c.Leader().Call(context.Background(), "Catalog.Deregister", &structs.DeregisterRequest{Node: name}, &struct{}{}); err != nil {
@@ -224,8 +230,14 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 				t.Errorf("%s within the grace: got %s, want passing", name, got)
 			}
 		}
+		if row := a.entry("lock"); a.alive(holder) == nil || row == nil || row.Session != holder {
+			t.Errorf("within the grace: the session is gone, or its lock: %+v", row)
+		}
 		awaitHealth(t, c, "foreign1", "critical", 3*time.Minute)
 		took(t, "critical after the restore", restored, grace, grace+2*time.Minute)
+		if row := a.entry("lock"); a.alive(holder) != nil || row == nil || row.Session != "" {
+			t.Errorf("of a node that is critical: the session lives, or its lock: %+v", row)
+		}
 
 		// Another restore begins anew, under the same leader too.
 		if err := restore(c.Leader(), archive); err != nil {
