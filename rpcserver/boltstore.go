@@ -55,7 +55,11 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 	// entryFormat is raft-boltdb's: times as binary values.
-	entryFormat = &codec.MsgpackHandle{BasicHandle: codec.BasicHandle{TimeNotBuiltin: true}}
+	entryFormat = func() *codec.MsgpackHandle {
+		var h codec.MsgpackHandle
+		h.TimeNotBuiltin = true
+		return &h
+	}()
 
 	errNotFound = errors.New("not found") // raft compares the text
 )

@@ -154,7 +154,7 @@ func TestStartRefusesADamagedLog(t *testing.T) {
 	p := testutil.NewProcess(t, "-bootstrap")
 	p.Start()
 	p.AwaitLeader()
-	if err := p.Client().KV().Put(context.Background(), "k", []byte("v")); err != nil {
+	if err := p.Client().KV().Put(context.Background(), "k", []byte("the-value")); err != nil {
 		t.Fatal(err)
 	}
 	p.Signal(syscall.SIGTERM)
@@ -169,6 +169,7 @@ func TestStartRefusesADamagedLog(t *testing.T) {
 	for name, bad := range map[string][]byte{
 		"foreign":   []byte(strings.Repeat("this is not a raft log ", 10000)),
 		"cut short": good[:len(good)/2],
+		"one value": []byte(strings.ReplaceAll(string(good), "the-value", "the-valUe")),
 	} {
 		if err := os.WriteFile(file, bad, 0o600); err != nil {
 			t.Fatal(err)
@@ -176,6 +177,9 @@ func TestStartRefusesADamagedLog(t *testing.T) {
 		p.Start()
 		if code := p.Exit(20 * time.Second); code != 1 || !strings.Contains(p.Output(), "raft.db is damaged") {
 			t.Errorf("%s: exit code %d, want 1 and a word about raft.db", name, code)
+		}
+		if out := p.Output(); strings.Contains(out, "goroutine ") || strings.Contains(out, "panic: ") {
+			t.Errorf("%s: a stack trace: %s", name, out)
 		}
 		if after, _ := os.ReadFile(file); string(after) != string(bad) {
 			t.Errorf("%s: the file was changed", name)
@@ -186,7 +190,7 @@ func TestStartRefusesADamagedLog(t *testing.T) {
 	}
 	p.Start()
 	p.AwaitLeader()
-	if e, _, err := p.Client().KV().Get(context.Background(), "k", nil); err != nil || e == nil || string(e.Value) != "v" {
+	if e, _, err := p.Client().KV().Get(context.Background(), "k", nil); err != nil || e == nil || string(e.Value) != "the-value" {
 		t.Errorf("with the good log back: got %v, %v", e, err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
 	"praetor/rpcserver"
 	"praetor/structs"
 	"praetor/testutil"
@@ -219,6 +221,18 @@ func TestForeignFiles(t *testing.T) {
 			}
 			return os.CopyFS(filepath.Join(dir, "raft", "snapshots"), os.DirFS(filepath.Join(theirs, "raft", "snapshots")))
 		}, "of another server"},
+		"the last entry taken off": {func(dir string) error { // the pages are in order, it is only less
+			log, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft", "raft.db"))
+			if err != nil {
+				return err
+			}
+			defer log.Close()
+			last, err := log.LastIndex()
+			if err != nil {
+				return err
+			}
+			return log.DeleteRange(last, last)
+		}, "this server had come to"},
 		"all snapshots gone":   {func(dir string) error { return os.RemoveAll(filepath.Join(dir, "raft", "snapshots")) }, "missing between"},
 		"newest snapshot gone": {func(dir string) error { return os.RemoveAll(newest(dir)) }, "missing between"},
 		"state of another": {func(dir string) error {
