@@ -518,6 +518,31 @@ func TestTargetHangs(t *testing.T) {
 	})
 }
 
+// A backup that is under way is not the one that is asked for meanwhile: it may
+// be of an earlier state.
+func TestRunDuringABackup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeping(t, t.TempDir(), func(s *backup.Settings) {
+			s.Target = bad{s.Target, func(_ string, r io.Reader) io.Reader {
+				time.Sleep(time.Minute)
+				return r
+			}}
+		})
+		defer k.lead(t.Context())()
+		time.Sleep(30 * time.Second)
+		n := k.Run()
+		time.Sleep(time.Minute)
+		if s := k.Status(); s.Succeeded != 1 || !s.Running || n != 2 {
+			t.Errorf("asked for %d: got %+v", n, s)
+		}
+		time.Sleep(time.Minute)
+		if s := k.Status(); s.Succeeded != n || s.Backups != 2 || s.Running {
+			t.Errorf("asked for %d: got %+v", n, s)
+		}
+	})
+}
+
 // Whoever asks for a backup learns what became of it.
 func TestRun(t *testing.T) {
 	t.Parallel()
