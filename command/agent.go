@@ -36,7 +36,7 @@ Examples:
     $ praetor agent -dev
     $ praetor agent -server -bootstrap-expect=3 -data-dir=/var/lib/praetor -retry-join=10.0.0.11
     $ praetor agent -config-dir=/etc/praetor.d
-    $ praetor agent -config-dir=/etc/praetor.d -bootstrap -restore-from=latest    # a new cluster from a backup
+    $ praetor agent -config-dir=/etc/praetor.d -restore-from=latest    # a new cluster from a backup
 
 Signals:
 

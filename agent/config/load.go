@@ -62,6 +62,9 @@ func load(f *Flags, starting bool) (*Runtime, []string, error) {
 		return nil, k.warnings, err // checking half a configuration would blame what is not there
 	}
 
+	if f.RestoreFrom != "" { // this server founds the cluster by itself, whatever its files say for other days
+		r.Bootstrap, r.BootstrapExpect = true, 0
+	}
 	c := &checker{r: r, keys: k, starting: starting}
 	c.finish(f.Host)
 	c.validate()

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,5 +224,36 @@ func TestPrivateAddress(t *testing.T) {
 		f.Host.PrivateIPs = tt.ips
 		_, _, err := config.Load(f)
 		wantError(t, err, tt.want)
+	}
+}
+
+// A start from a backup founds a cluster of one, also with the files of a
+// cluster of three.
+func TestRestoreFromBootstraps(t *testing.T) {
+	t.Parallel()
+	fs := flag.NewFlagSet("agent", flag.ContinueOnError)
+	flags := config.AddFlags(fs)
+	if err := fs.Parse([]string{"-restore-from=latest"}); err != nil {
+		t.Fatal(err)
+	}
+	flags.HCL = []string{`server = true data_dir = "/d" bind_addr = "127.0.0.1" bootstrap_expect = 3`}
+	r, _, err := config.Load(flags)
+	if err != nil || !r.Bootstrap || r.BootstrapExpect != 0 || flags.RestoreFrom != "latest" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestLoadBackup(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.hcl")
+	text := `bind_addr = "{{ GetInterfaceIP \"absent\" }}" backup { target = "/b" keep = 3 }`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := config.LoadBackup([]string{file}); err != nil || b.Target != "/b" || b.Keep != 3 {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	if _, err := config.LoadBackup([]string{file + ".absent"}); err == nil {
+		t.Error("a file that is not there: got no error")
 	}
 }

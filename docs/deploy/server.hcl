@@ -29,6 +29,16 @@ performance {
   raft_multiplier = 1
 }
 
+# Backups, taken and verified by whichever server leads: the same block on all three. See docs/backup.md.
+# backup {
+#   target           = "s3://praetor-backups/dc1?endpoint=https://s3.example.org&region=eu-west-1"
+#   credentials_file = "/etc/praetor.d/s3-credentials"
+#   recipients       = ["age1..."] # from age-keygen; keep the private key elsewhere
+#   interval         = "1h"
+#   keep             = 48
+#   keep_for         = "720h"
+# }
+
 telemetry {
   # Above zero, GET /v1/agent/metrics?format=prometheus answers.
   prometheus_retention_time = "60s"
