@@ -367,7 +367,7 @@ func (a *Archiver) takeBackups(ctx context.Context) {
 func (a *Archiver) sweep(ctx context.Context) {
 	if now := time.Now(); now.After(a.prune) {
 		a.prune = now.Add(pruneEvery)
-		if err := Prune(ctx, a.config.Target); err != nil {
+		if err := Prune(ctx, a.config.Target, a.chain); err != nil {
 			a.config.Logger.Warn("cannot delete old segments of the log", "error", err)
 		}
 	}

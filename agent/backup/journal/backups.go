@@ -19,8 +19,10 @@ func goodBackups(ctx context.Context, target backup.Target) ([]structs.BackupRec
 }
 
 // Prune deletes the segments that no backup needs any more: those that were
-// stored before the oldest one was taken. Without a backup it deletes nothing.
-func Prune(ctx context.Context, target backup.Target) error {
+// stored before the oldest one was taken, and of the chain that is being
+// continued those before the first of its backups, which may be long after
+// another cluster's. Without a backup it deletes nothing.
+func Prune(ctx context.Context, target backup.Target, chain string) error {
 	backups, err := goodBackups(ctx, target)
 	if err != nil || len(backups) == 0 {
 		return err
@@ -29,8 +31,14 @@ func Prune(ctx context.Context, target backup.Target) error {
 	if err != nil {
 		return err
 	}
+	var first uint64 // lowest index of a backup that may be of the chain
+	for _, b := range backups {
+		if !b.Time.Before(begun(chain).Add(-pruneMargin)) && (first == 0 || b.Index < first) {
+			first = b.Index
+		}
+	}
 	for _, s := range segments {
-		if s.Time.Before(backups[0].Time.Add(-pruneMargin)) {
+		if s.Time.Before(backups[0].Time.Add(-pruneMargin)) || s.Chain == short(chain) && s.Last <= first {
 			if err := target.Delete(ctx, s.Name); err != nil {
 				return err
 			}

@@ -449,26 +449,45 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// Segments go when no backup needs them.
+// Segments go when no backup needs them, and no sooner.
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	h, target := newHistory(t), newMemory()
 	a := h.archiver(target, 1<<20)
 	a.Turn(t.Context())
+	chain := a.Status().Chain
+	prune := func(want ...string) {
+		t.Helper()
+		must(t, journal.Prune(t.Context(), target, chain))
+		if got := target.names("log/"); !slices.Equal(got, want) {
+			t.Errorf("%q are left, want %q", got, want)
+		}
+	}
 	h.set("k", "1")
+	h.set("k", "2")
 	a.Turn(t.Context())
 	names := target.names("log/")
-	must(t, journal.Prune(t.Context(), target))
-	if got := target.names("log/"); len(got) != 2 {
-		t.Fatalf("without a backup: %q are left", got)
-	}
+	_, foreign := journal.Encode("00000000-1", []*raft.Log{h.log[1]})
+	other, _ := journal.Encode("00000000-1", []*raft.Log{h.log[1]})
+	must(t, target.Put(t.Context(), other, bytes.NewReader(foreign)))
+	prune(other, names[0], names[1])
+
+	// The first backup is in the middle of the second segment.
+	h.last--
+	must(t, h.backupOf(target, time.Now()))
+	h.last++
+	prune(other, names[1])
+	h.now = time.Now()
 	must(t, h.backup(target))
-	target.times[names[0]] = h.now.Add(-2 * time.Hour)
-	target.times[names[1]] = h.now.Add(-2 * time.Minute)
-	must(t, journal.Prune(t.Context(), target))
-	if got := target.names("log/"); !slices.Equal(got, names[1:]) {
-		t.Errorf("got %q, want %q", got, names[1:])
+	prune(other, names[1])
+	target.times[other] = h.now.Add(-2 * time.Minute)
+	prune(other, names[1])
+	target.times[other] = h.now.Add(-2 * time.Hour)
+	prune(names[1])
+	for _, name := range target.names("snap/")[:2] { // the first backup is forgotten
+		delete(target.objects, name)
 	}
+	prune()
 }
 
 func must(t testing.TB, err error) {
