@@ -365,6 +365,17 @@ func TestFetchCatchesDamage(t *testing.T) {
 		if err := backup.Fetch(t.Context(), k.target, &r, io.Discard); err != nil {
 			t.Fatalf("as it was: %v", err)
 		}
+		for what, change := range map[string]func(*structs.BackupRecord){
+			"another state hash": func(r *structs.BackupRecord) { r.StateHash = all[0].StateHash },
+			"another sum":        func(r *structs.BackupRecord) { r.SHA256 = all[0].SHA256 },
+			"another size":       func(r *structs.BackupRecord) { r.Size++ },
+		} {
+			wrong := r
+			change(&wrong)
+			if err := backup.Fetch(t.Context(), k.target, &wrong, io.Discard); !structs.IsCode(err, structs.Corrupt) {
+				t.Errorf("%s: got %v", what, err)
+			}
+		}
 		path := func(name string) string { return filepath.Join(k.dir, "snap", name+".snap") }
 		whole, err := os.ReadFile(path(r.Name))
 		if err != nil {
