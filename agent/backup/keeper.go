@@ -105,7 +105,7 @@ func (k *Keeper) Lead(ctx context.Context, clusterID string, take func(context.C
 	k.status.Failures, k.status.Next = 0, time.Now()
 	k.mu.Unlock()
 	defer k.report(func(s *structs.BackupStatus) {
-		k.over(s)
+		k.giveUp(s)
 		s.Next = time.Time{}
 	})
 	gauges := time.NewTicker(gaugeEvery)
@@ -130,8 +130,8 @@ func (k *Keeper) Lead(ctx context.Context, clusterID string, take func(context.C
 	}
 }
 
-// over ends the attempt under way, and all that were asked for.
-func (k *Keeper) over(s *structs.BackupStatus) {
+// giveUp ends the attempt under way, and all that were asked for.
+func (k *Keeper) giveUp(s *structs.BackupStatus) {
 	s.Started = max(s.Started, k.until)
 	s.Running, s.Finished = false, s.Started
 }
@@ -188,8 +188,10 @@ func (l *lead) turn(ctx context.Context, gauges <-chan time.Time) {
 		l.failed(err)
 	default:
 		l.report(func(s *structs.BackupStatus) {
-			l.over(s)
-			s.Failures, s.Succeeded = 0, s.Finished
+			if s.Running { // who asked meanwhile wants another one, of a later state
+				s.Running, s.Finished, s.Succeeded = false, s.Started, s.Started
+			}
+			s.Failures = 0
 			s.Next = l.due(s.Last)
 		})
 	}
@@ -213,7 +215,7 @@ func (l *lead) failed(err error) {
 	var failures int
 	var next time.Time
 	l.report(func(s *structs.BackupStatus) {
-		l.over(s) // even if nothing was begun: those who wait must hear
+		l.giveUp(s) // even if nothing was begun: those who wait must hear
 		s.Failures++
 		s.LastError, s.LastErrorTime = err.Error(), now
 		s.Next = now.Add(min(firstPause<<min(s.Failures-1, 10), longPause))

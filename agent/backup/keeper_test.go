@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,14 +33,14 @@ type source struct {
 	t     testing.TB
 	fsm   *fsm.FSM
 	index uint64
-	err   error
+	err   atomic.Pointer[error]
 }
 
 func newSource(t testing.TB) *source { return &source{t: t, fsm: fsm.New(), index: 10} }
 
 func (s *source) take(context.Context) (*rpcserver.Archive, error) {
-	if s.err != nil {
-		return nil, s.err
+	if err := s.err.Load(); err != nil {
+		return nil, *err
 	}
 	s.index++
 	entry, err := structs.EncodeCommand(&structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{
@@ -312,10 +313,11 @@ func TestVerificationCatchesDamage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				faulty := true
+				var faulty atomic.Bool
+				faulty.Store(true)
 				k := newKeeping(t, t.TempDir(), func(s *backup.Settings) {
 					s.Target = bad{s.Target, func(_ string, r io.Reader) io.Reader {
-						if !faulty {
+						if !faulty.Load() {
 							return r
 						}
 						whole, err := io.ReadAll(r)
@@ -337,7 +339,7 @@ func TestVerificationCatchesDamage(t *testing.T) {
 				if _, err := backup.Find(all, "latest"); !structs.IsCode(err, structs.NotFound) {
 					t.Errorf("latest: got %v", err)
 				}
-				faulty = false
+				faulty.Store(false)
 				time.Sleep(time.Minute)
 				if all = records(t, k.target); len(all) != 1 || !all[0].Good() {
 					t.Errorf("records: got %+v, want the good one alone", all)
@@ -439,11 +441,12 @@ func TestFind(t *testing.T) {
 func TestAbortedBackup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		slow := true
+		var slow atomic.Bool
+		slow.Store(true)
 		k := newKeeping(t, t.TempDir(), func(s *backup.Settings) {
 			s.Target = bad{s.Target, func(_ string, r io.Reader) io.Reader {
 				return readerFunc(func(p []byte) (int, error) {
-					if slow {
+					if slow.Load() {
 						time.Sleep(time.Second)
 						p = p[:1]
 					}
@@ -467,7 +470,7 @@ func TestAbortedBackup(t *testing.T) {
 		if s := k.Status(); s.Running || s.Started != s.Finished || s.Succeeded != 0 {
 			t.Errorf("status: got %+v", s)
 		}
-		slow = false
+		slow.Store(false)
 		defer k.lead(t.Context())()
 		time.Sleep(time.Second)
 		if got := records(t, k.target); len(got) != 1 || !got[0].Good() {
@@ -481,10 +484,10 @@ func TestTargetHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
-		at := 0
+		var at atomic.Int32
 		k := newKeeping(t, t.TempDir(), func(s *backup.Settings) {
 			s.Target = bad{s.Target, func(_ string, r io.Reader) io.Reader {
-				at++
+				at.Add(1)
 				return readerFunc(func(p []byte) (int, error) {
 					<-free // hears of nothing, as a system call does
 					return r.Read(p)
@@ -494,8 +497,8 @@ func TestTargetHangs(t *testing.T) {
 		stop := k.lead(t.Context())
 		time.Sleep(time.Hour)
 		s := k.Status()
-		if s.Failures < 2 || s.Running || at != 1 {
-			t.Errorf("status: got %+v, %d at once", s, at)
+		if s.Failures < 2 || s.Running || at.Load() != 1 {
+			t.Errorf("status: got %+v, %d at once", s, at.Load())
 		}
 		if !strings.Contains(s.LastError, "hangs") {
 			t.Errorf("last error: %q", s.LastError)
@@ -515,6 +518,31 @@ func TestTargetHangs(t *testing.T) {
 	})
 }
 
+// A backup that is under way is not the one that is asked for meanwhile: it may
+// be of an earlier state.
+func TestRunDuringABackup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeping(t, t.TempDir(), func(s *backup.Settings) {
+			s.Target = bad{s.Target, func(_ string, r io.Reader) io.Reader {
+				time.Sleep(time.Minute)
+				return r
+			}}
+		})
+		defer k.lead(t.Context())()
+		time.Sleep(30 * time.Second)
+		n := k.Run()
+		time.Sleep(time.Minute)
+		if s := k.Status(); s.Succeeded != 1 || !s.Running || n != 2 {
+			t.Errorf("asked for %d: got %+v", n, s)
+		}
+		time.Sleep(time.Minute)
+		if s := k.Status(); s.Succeeded != n || s.Backups != 2 || s.Running {
+			t.Errorf("asked for %d: got %+v", n, s)
+		}
+	})
+}
+
 // Whoever asks for a backup learns what became of it.
 func TestRun(t *testing.T) {
 	t.Parallel()
@@ -527,7 +555,7 @@ func TestRun(t *testing.T) {
 		if s := k.Status(); s.Succeeded != n || s.Backups != 2 || n != 2 {
 			t.Errorf("asked for %d: got %+v", n, s)
 		}
-		k.source.err = errors.New("no snapshot today")
+		k.source.err.Store(new(errors.New("no snapshot today")))
 		n = k.Run()
 		time.Sleep(time.Second)
 		if s := k.Status(); s.Finished != n || s.Succeeded == n || !strings.Contains(s.LastError, "today") {
@@ -535,7 +563,7 @@ func TestRun(t *testing.T) {
 		}
 		stop()
 		n = k.Run() // too late
-		k.source.err = nil
+		k.source.err.Store(nil)
 		stop = k.lead(t.Context())
 		time.Sleep(time.Second)
 		if s := k.Status(); s.Succeeded != n {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ import (
 // partSize is how much of an upload is held in memory. S3 takes ten thousand
 // parts, so a backup may have up to 160 GB.
 const partSize = 16 << 20
+
+// smallSize is what goes up in one request, since its length is known.
+const smallSize = 256 << 10
 
 // bucket is a target in S3-compatible storage. Such storage shows an object only
 // once all of it has arrived.
@@ -66,11 +70,20 @@ func openS3(u *url.URL, o Options) (Target, error) {
 
 // Put uploads an object, in parts if it is large.
 func (b *bucket) Put(ctx context.Context, name string, r io.Reader) error {
-	key := b.key(name)
-	_, err := b.client.Client.PutObject(ctx, b.name, key, reader{ctx, r}, -1, minio.PutObjectOptions{
-		PartSize: partSize, ContentType: "application/octet-stream",
-	})
-	if err == nil {
+	key, options := b.key(name), minio.PutObjectOptions{ContentType: "application/octet-stream"}
+	r = reader{ctx, r}
+	start, err := io.ReadAll(io.LimitReader(r, smallSize))
+	if err != nil {
+		return err
+	}
+	if len(start) < smallSize {
+		if _, err := b.client.Client.PutObject(ctx, b.name, key, bytes.NewReader(start), int64(len(start)), options); err != nil {
+			return b.explain("write", name, err)
+		}
+		return nil
+	}
+	options.PartSize = partSize
+	if _, err = b.client.Client.PutObject(ctx, b.name, key, io.MultiReader(bytes.NewReader(start), r), -1, options); err == nil {
 		return nil
 	}
 	// Parts without an end are invisible, but they cost. The context may have ended by now.

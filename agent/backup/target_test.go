@@ -152,11 +152,13 @@ func TestPutIsAllOrNothing(t *testing.T) {
 		if got := names(t, target, ""); got != nil {
 			t.Errorf("there is %q", got)
 		}
-		if err := target.Put(t.Context(), "snap/3", bytes.NewReader(long)); err != nil {
-			t.Fatal(err)
-		}
-		if text, err := get(target, "snap/3"); text != string(long) || err != nil {
-			t.Errorf("got %d bytes, %v, want %d", len(text), err, len(long))
+		for _, size := range []int{0, 1, 256<<10 - 1, 256 << 10, 256<<10 + 1, 16 << 20, len(long)} {
+			if err := target.Put(t.Context(), "snap/3", bytes.NewReader(long[:size])); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := get(target, "snap/3"); text != string(long[:size]) || err != nil {
+				t.Errorf("got %d bytes, %v, want %d", len(text), err, size)
+			}
 		}
 	})
 }
