@@ -2,10 +2,11 @@ package archive
 
 import (
 	"bufio"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // inflater decompresses to the very end of its input. Gzip files may be concatenated, so there can be several streams;

@@ -3,7 +3,6 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/klauspost/compress/gzip"
 )
 
 // compression is gzip's fastest level: on 50 MB of synthetic KV state it took 0.39 s and left 35.5 % of the size, where the
