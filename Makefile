@@ -41,8 +41,8 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5s)
 corruption: ## damage the raft directory in 200 ways and see that nothing wrong is served (about 20 seconds)
 	CORRUPTION_SEEDS=200 $(GO) test -count=1 -run 'TestCorruption|TestForeignFiles' ./testutil/cluster
 
-drill: ## lose three real servers under load and get everything back from backups (about 1 minute)
-	$(GO) test -count=1 -timeout 5m -run '^TestDrill$$' -v ./testutil
+drill: ## lose real servers under load: recovery of a lost quorum, everything back from backups (about 2 minutes)
+	PRAETOR_DRILLS=1 $(GO) test -count=1 -timeout 8m -run '^TestDrill$$|^TestRecoverByCommand$$' ./testutil
 
 # ACCEPTANCE=-allow-known makes it succeed when only the tests fail that are known to.
 acceptance: ## run the official Go client's own tests and write the table of docs/compatibility.md (about 2 minutes)

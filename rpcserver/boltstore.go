@@ -151,11 +151,7 @@ func (r *record) decode(b []byte, values map[string][]byte) error {
 
 // open opens the file and makes the buckets in a new one.
 func (b *boltStore) open(config Raft) (err error) {
-	b.db, err = bbolt.Open(b.file, 0o600, &bbolt.Options{
-		Timeout:        time.Second,
-		NoFreelistSync: !config.FreelistSync,
-		FreelistType:   bbolt.FreelistMapType, // the other kind is slow once the log has been cut often
-	})
+	b.db, err = bbolt.Open(b.file, 0o600, boltOptions(config))
 	if err != nil {
 		return err
 	}

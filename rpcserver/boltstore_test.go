@@ -48,7 +48,7 @@ func TestLogOfRaftBoltDB(t *testing.T) {
 	}
 	old.Close()
 	for range 2 {
-		store, err := rpcserver.OpenBolt(file, "me", rpcserver.DefaultConfig().Raft)
+		store, err := rpcserver.OpenSealed(file, "me", rpcserver.DefaultConfig().Raft)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestLogOfRaftBoltDB(t *testing.T) {
 		}
 		store.Close()
 	}
-	if _, err := rpcserver.OpenBolt(file, "you", rpcserver.DefaultConfig().Raft); !structs.IsCode(err, structs.Corrupt) {
+	if _, err := rpcserver.OpenSealed(file, "you", rpcserver.DefaultConfig().Raft); !structs.IsCode(err, structs.Corrupt) {
 		t.Errorf("opened by another server: got %v", err)
 	}
 	if old, err = raftboltdb.NewBoltStore(file); err != nil {
@@ -86,7 +86,7 @@ func TestLogOfRaftBoltDB(t *testing.T) {
 // A log that is cut at the old end, again and again, keeps what is left.
 func TestLogIsCut(t *testing.T) {
 	t.Parallel()
-	store, err := rpcserver.OpenBolt(filepath.Join(t.TempDir(), "raft.db"), "me", rpcserver.DefaultConfig().Raft)
+	store, err := rpcserver.OpenSealed(filepath.Join(t.TempDir(), "raft.db"), "me", rpcserver.DefaultConfig().Raft)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func BenchmarkStoreLogs(b *testing.B) {
 			return raftboltdb.New(raftboltdb.Options{Path: file, BoltOptions: bolt})
 		},
 		"ours": func(file string) (raft.LogStore, error) {
-			return rpcserver.OpenBolt(file, "me", rpcserver.DefaultConfig().Raft)
+			return rpcserver.OpenSealed(file, "me", rpcserver.DefaultConfig().Raft)
 		},
 	}
 	for _, batch := range []int{1, 64} {

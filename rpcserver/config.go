@@ -108,7 +108,7 @@ type Raft struct {
 	SnapshotInterval  time.Duration
 	TrailingLogs      uint64 // entries kept behind a snapshot for followers that lag
 
-	Backend       string // "boltdb" or "wal"
+	Backend       string // "boltdb", "sealed" or "wal"
 	FreelistSync  bool   // boltdb: write the freelist to disk
 	SegmentSizeMB int    // wal
 

@@ -1,5 +1,7 @@
 package rpcserver
 
+import "path/filepath"
+
 // Method is a row of the table of methods, for tests that walk it.
 type Method struct {
 	Name        string
@@ -17,7 +19,8 @@ func Methods() (list []Method) {
 // SameMethod reports whether both names stand for one method.
 func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byName[b] }
 
-// OpenBolt opens a raft log as a server does.
-func OpenBolt(file, owner string, config Raft) (logStore, error) {
-	return openBolt(file, owner, config)
+// OpenSealed opens a raft log with checksums as a server does.
+func OpenSealed(file, owner string, config Raft) (logStore, error) {
+	config.Backend = "sealed"
+	return openLogStore(filepath.Dir(file), owner, config)
 }

@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
@@ -39,22 +41,61 @@ func openLogStore(dir, owner string, config Raft) (logStore, error) {
 		return openWAL(filepath.Join(dir, "wal"), config)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "wal")); err == nil {
-		return nil, fmt.Errorf("raft_logstore.backend is \"boltdb\", but %s holds a log: set it to \"wal\", or start with an empty data directory", filepath.Join(dir, "wal"))
+		return nil, fmt.Errorf("raft_logstore.backend is %q, but %s holds a log: set it to \"wal\", or start with an empty data directory", config.Backend, filepath.Join(dir, "wal"))
 	}
-	return openBolt(file, owner, config)
-}
-
-func openBolt(file, owner string, config Raft) (logStore, error) {
 	if err := checkPresent(file); err != nil {
 		return nil, err
 	}
 	if err := checkPages(file); err != nil {
 		return nil, err
 	}
+	if config.Backend == "sealed" {
+		return openSealed(file, owner, config)
+	}
+	return openBolt(file, config)
+}
+
+// openBolt opens the store of raft-boltdb, the one that Consul's raft.db has.
+func openBolt(file string, config Raft) (store logStore, err error) {
+	defer func() { // bbolt panics on some damage
+		if p := recover(); p != nil {
+			store, err = nil, damaged(file, fmt.Errorf("%v", p))
+		}
+	}()
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: file, BoltOptions: boltOptions(config)})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return nil, inUse(file)
+	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+		return nil, damaged(file, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot open the raft log %s: %w", file, err)
+	}
+	if _, err := bolt.Get([]byte(recordKey)); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s has sealed entries, and what is written without seals would look like damage: "+
+			"set raft_logstore.backend to \"sealed\"", file), bolt.Close())
+	}
+	return bolt, nil
+}
+
+func inUse(file string) error {
+	return fmt.Errorf("%s is in use by another process: is another server running on this data directory?", file)
+}
+
+func boltOptions(config Raft) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout:        time.Second,
+		NoFreelistSync: !config.FreelistSync,
+		FreelistType:   bbolt.FreelistMapType, // the other kind is slow once the log has been cut often
+	}
+}
+
+// openSealed opens our own store in a file of the same layout.
+func openSealed(file, owner string, config Raft) (logStore, error) {
 	store := &boltStore{file: file}
 	err := store.guard(func() error { return store.open(config) })
 	if errors.Is(err, bbolt.ErrTimeout) {
-		return nil, fmt.Errorf("%s is in use by another process: is another server running on this data directory?", file)
+		return nil, inUse(file)
 	}
 	if errors.Is(err, bbolt.ErrInvalid) || errors.Is(err, bbolt.ErrChecksum) || errors.Is(err, bbolt.ErrVersionMismatch) {
 		return nil, damaged(file, err)

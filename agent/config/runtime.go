@@ -107,7 +107,7 @@ type Raft struct {
 	PreVoteDisabled   bool
 	DiskStallLimit    time.Duration // how long a write may take before a leader gives up leadership; 0 for ever
 
-	LogStoreBackend  string // "boltdb" or "wal"
+	LogStoreBackend  string // "boltdb", "sealed" or "wal"
 	WALSegmentSizeMB int
 	NoFreelistSync   bool // boltdb only: faster writes, slower opening
 }

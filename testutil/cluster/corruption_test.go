@@ -33,7 +33,7 @@ func corruptionSeeds() int {
 // there are two snapshots and entries behind them.
 func lonely(id, dir string) cluster.Option {
 	return func(_ int, c *rpcserver.Config) {
-		c.NodeID, c.Bootstrap, c.DataDir = id, true, dir
+		c.NodeID, c.Bootstrap, c.DataDir, c.Raft.Backend = id, true, dir, "sealed"
 		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval, c.Raft.TrailingLogs = 40, 5*time.Second, 20
 	}
 }

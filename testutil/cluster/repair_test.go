@@ -101,7 +101,7 @@ func TestFollowerRepairsItself(t *testing.T) {
 				if again, _ := filepath.Glob(raftDB(n) + ".damaged-*"); len(again) != 1 {
 					t.Errorf("kept: %v", again)
 				}
-			}, smallLogs)
+			}, smallLogs, sealed)
 		})
 	}
 }
@@ -144,7 +144,7 @@ func TestNoVoteWithoutMemory(t *testing.T) {
 		c.Put("k", "newer") // spoilt has its vote back, and its part in commits
 		mustGet(t, c.Leader(), "k", consistent, "newer")
 		behind.Start()
-	})
+	}, sealed)
 }
 
 // A server that has nobody to ask says what is damaged and what to do.
@@ -176,5 +176,33 @@ func TestLoneServerSaysWhatIsLost(t *testing.T) {
 			}
 			return nil
 		})
+	}, sealed, func(_ int, c *rpcserver.Config) { c.BootstrapExpect = 1 })
+}
+
+// sealed gives the servers a raft log with checksums.
+func sealed(_ int, c *rpcserver.Config) { c.Raft.Backend = "sealed" }
+
+// A server may be given checksums at any time; what has them is not opened by
+// what would write without.
+func TestSwitchToSealed(t *testing.T) {
+	t.Parallel()
+	story(t, 1, func(t *testing.T, c *cluster.Cluster) {
+		n := c.Nodes[0]
+		c.Put("before", "1")
+		n.Stop()
+		n.Config.Raft.Backend = "sealed"
+		n.Start()
+		c.Leader()
+		mustGet(t, n, "before", consistent, "1")
+		c.Put("after", "2")
+		n.Stop()
+		n.Config.Raft.Backend = "boltdb"
+		if err := n.TryStart(); err == nil || !strings.Contains(err.Error(), "raft_logstore.backend") {
+			t.Errorf("got %v, want the key that helps", err)
+		}
+		n.Config.Raft.Backend = "sealed"
+		n.Start()
+		c.Leader()
+		mustGet(t, n, "after", consistent, "2")
 	}, func(_ int, c *rpcserver.Config) { c.BootstrapExpect = 1 })
 }
