@@ -91,7 +91,7 @@ func TestCatalogFollowsServers(t *testing.T) {
 			}
 		}
 		before := c.Leader().Raft().LastIndex()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(3 * time.Minute)
 		if after := c.Leader().Raft().LastIndex(); after != before {
 			t.Errorf("%d entries were written in a cluster where nothing happens", after-before)
 		}
@@ -201,8 +201,10 @@ func startAgent(t testing.TB, c *cluster.Cluster, ip, name string) *serf.Serf {
 // later or on request.
 func TestRestoreKeepsForeignNodes(t *testing.T) {
 	t.Parallel()
-	const grace, reap = 2 * time.Minute, 6 * time.Minute // less than the defaults: gossip costs time even here
-	soon := func(_ int, c *rpcserver.Config) { c.ReconnectTimeout, c.UnknownGrace = reap, grace }
+	const grace, reap = 20 * time.Second, 90 * time.Second // less than the defaults: gossip costs time even here
+	soon := func(_ int, c *rpcserver.Config) {
+		c.ReconnectTimeout, c.UnknownGrace, c.ReconcileEvery = reap, grace, 5*time.Second
+	}
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
 		awaitHealth(t, c, "node2", "passing", 10*time.Second)
 		for _, name := range []string{"foreign1", "foreign2", "foreign3"} {
@@ -234,7 +236,7 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 			t.Errorf("within the grace: the session is gone, or its lock: %+v", row)
 		}
 		awaitHealth(t, c, "foreign1", "critical", 3*time.Minute)
-		took(t, "critical after the restore", restored, grace, grace+2*time.Minute)
+		took(t, "critical after the restore", restored, grace, grace+20*time.Second)
 		if row := a.entry("lock"); a.alive(holder) != nil || row == nil || row.Session != "" {
 			t.Errorf("of a node that is critical: the session lives, or its lock: %+v", row)
 		}
@@ -267,7 +269,7 @@ func TestRestoreKeepsForeignNodes(t *testing.T) {
 			t.Errorf("before the reap time: got %s", got)
 		}
 		awaitHealth(t, c, "foreign1", "gone", 3*time.Minute)
-		took(t, "gone after the leader changed", again, reap, reap+2*time.Minute)
+		took(t, "gone after the leader changed", again, reap, reap+20*time.Second)
 		if node(t, c.Leader(), "external") == nil {
 			t.Error("a node that never was a member is gone")
 		}
