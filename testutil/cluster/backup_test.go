@@ -14,7 +14,7 @@ import (
 )
 
 // backupEvery is short: an hour of virtual time costs many heartbeats.
-const backupEvery = 2 * time.Minute
+const backupEvery = 40 * time.Second
 
 // backups gives every server a keeper of its own, all of them on one directory.
 func backups(t testing.TB, dir string) cluster.Option {
@@ -131,14 +131,14 @@ func TestBackupRunAndRestore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		c.Put("a", "before")
 		follower := c.Followers()[0]
 		var started structs.BackupStarted
 		if err := follower.Call(context.Background(), "Operator.BackupRun", &structs.DCSpecificRequest{}, &started); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		s := backupState(t, follower)
 		if s.Succeeded != started.Attempt || started.Leader != c.Leader().Config.NodeName || s.Last == nil {
 			t.Fatalf("asked for %+v, got %+v", started, s)
