@@ -49,7 +49,7 @@ func (s *Server) undone(err error, snapshots *indexedSnapshots) error {
 	if s.config.DataDir == "" {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	if errors.Is(err, raft.ErrLogNotFound) || err.Error() == raft.ErrLogNotFound.Error() {
+	if errors.Is(err, raft.ErrLogNotFound) {
 		err = errors.New("entries are missing between the snapshot and the end of the log")
 	}
 	what := append([]string{err.Error()}, snapshots.trouble()...)
