@@ -49,11 +49,24 @@ func (s *Server) undone(err error, snapshots *indexedSnapshots) error {
 	if s.config.DataDir == "" {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	if errors.Is(err, raft.ErrLogNotFound) {
+	if s.hasHole(snapshots) { // raft says no more than that an entry is not there
 		err = errors.New("entries are missing between the snapshot and the end of the log")
 	}
 	what := append([]string{err.Error()}, snapshots.trouble()...)
 	return structs.Errorf(structs.Corrupt, "cannot start from %s: %s", filepath.Join(s.config.DataDir, "raft"), strings.Join(what, "; "))
+}
+
+// hasHole reports whether the log begins behind the end of the newest snapshot.
+func (s *Server) hasHole(snapshots *indexedSnapshots) bool {
+	first, err := s.logs.FirstIndex()
+	if err != nil {
+		return false
+	}
+	newest := uint64(0)
+	if list, err := snapshots.List(); err == nil && len(list) > 0 {
+		newest = list[0].Index
+	}
+	return first > newest+1
 }
 
 // remedy adds to an error about damage what can be done.
