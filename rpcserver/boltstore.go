@@ -20,10 +20,11 @@ import (
 	"praetor/structs"
 )
 
-// boltStore keeps raft's log and stable values in one bbolt file, raft.db, laid
-// out as raft-boltdb does: bucket "logs" has entries in msgpack by index, bucket
-// "conf" the stable values. bbolt itself has no checksums but of its two meta
-// pages, so here every entry is sealed:
+// boltStore is the store of raft_logstore.backend = "sealed". It keeps raft's
+// log and stable values in one bbolt file, raft.db, laid out as raft-boltdb does:
+// bucket "logs" has entries in msgpack by index, bucket "conf" the stable values.
+// bbolt itself has no checksums but of its two meta pages, so here every entry is
+// sealed:
 //
 //	+-----------------+-----------+--------------------------------------+
 //	| entry (msgpack) | sealMagic | CRC32C of index (8 bytes) and entry  |

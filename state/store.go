@@ -87,8 +87,8 @@ func (r *Reader) Missing() bool { return r.missing }
 func (r *Reader) Wait(ctx context.Context) error { return r.watches.WatchCtx(ctx) }
 
 // LastIndex is the highest raft index at which any table changed, or the epoch
-// began. Index rows
-// about less than a table have a dot or a colon in their name, as in Consul.
+// began. Index rows about less than a table have a dot or a colon in their name,
+// as in Consul.
 func (r *Reader) LastIndex() uint64 {
 	var last uint64
 	for row := range Indexes.All(r) {

@@ -18,7 +18,7 @@ type DirEntry struct {
 	// it is not zero.
 
 	TTL      time.Duration `codec:",omitempty" json:",omitempty"` // the key goes when it was not set for as long; 0 stays
-	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run; in snapshots and for expire, see KeyTTL
+	TTLIndex uint64        `codec:",omitempty" json:"-"`          // raft index at which TTL last began to run; in snapshots and for expire only: rows have it in KeyTTL
 
 	// A session that was invalidated while it held the lock leaves a lock delay.
 	// In a request to lock, LockDelayIndex is the leader's word that the delay

@@ -16,26 +16,6 @@ import (
 	"praetor/testutil"
 )
 
-// threeProcesses starts a cluster of three.
-func threeProcesses(t *testing.T) []*testutil.Process {
-	t.Helper()
-	var all []*testutil.Process
-	for range 3 {
-		args := []string{"-bootstrap-expect=3", "-hcl", `retry_interval = "500ms"`}
-		for _, other := range all {
-			args = append(args, other.Join())
-		}
-		all = append(all, testutil.NewProcess(t, args...))
-	}
-	for _, p := range all {
-		p.Start()
-	}
-	for _, p := range all {
-		p.AwaitLeader()
-	}
-	return all
-}
-
 func leaderOf(t *testing.T, all []*testutil.Process) *testutil.Process {
 	t.Helper()
 	var addr string
@@ -55,7 +35,7 @@ func leaderOf(t *testing.T, all []*testutil.Process) *testutil.Process {
 // still there, on every server, also after all three were killed.
 func TestKillTheLeaderUnderLoad(t *testing.T) {
 	t.Parallel()
-	all := threeProcesses(t)
+	all := processes(t, 3)
 	var addrs []string
 	for _, p := range all {
 		addrs = append(addrs, p.RPCAddr())

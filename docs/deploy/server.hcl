@@ -29,6 +29,10 @@ performance {
   raft_multiplier = 1
 }
 
+# Checksums for the entries of the raft log, so that no changed bit is served and a follower repairs itself. A server may be
+# switched to it at any time, but not back. See "Damaged disks" in docs/differences.md.
+# raft_logstore { backend = "sealed" }
+
 # Backups, taken and verified by whichever server leads: the same block on all three. See docs/backup.md.
 # backup {
 #   target           = "s3://praetor-backups/dc1?endpoint=https://s3.example.org&region=eu-west-1"
