@@ -68,9 +68,10 @@ type Server struct {
 	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
 	coordinates coordinates         // that wait to be written
 
-	sessions   sessionTimers
-	lockDelays lockDelays
-	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
+	sessions    sessionTimers
+	lockDelays  lockDelays
+	replacing   sync.RWMutex  // held to replace the whole state, and shared to expire something of it
+	configuring chan struct{} // holds a token while raft's configuration changes, or must not
 
 	raftSettings sync.Mutex // held to change those that can change while raft runs
 
@@ -102,14 +103,15 @@ func New(config Config) (*Server, error) {
 		config.Bootstrap, config.BootstrapExpect = true, 0
 	}
 	s := &Server{
-		config:     config,
-		logger:     config.Logger.Named("server"),
-		notify:     make(chan bool, 64),
-		events:     make(chan serf.Event, 2048),
-		userEvents: make(chan serf.UserEvent, eventQueue),
-		reconcile:  make(chan serf.Member, 256),
-		reassert:   make(chan chan error),
-		stopped:    make(chan struct{}),
+		config:      config,
+		logger:      config.Logger.Named("server"),
+		notify:      make(chan bool, 64),
+		events:      make(chan serf.Event, 2048),
+		userEvents:  make(chan serf.UserEvent, eventQueue),
+		reconcile:   make(chan serf.Member, 256),
+		reassert:    make(chan chan error),
+		configuring: make(chan struct{}, 1),
+		stopped:     make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})

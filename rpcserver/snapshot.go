@@ -149,9 +149,14 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs
 	}
 	stream := io.MultiReader(spooled.File, bytes.NewReader(epoch))
 	before := s.fsm.Store()
+	release, err := s.holdConfiguration()
+	if err != nil {
+		return nil, err
+	}
 	s.replacing.Lock()
 	err = s.questions.ask(func() error { return s.raft.Restore(&meta, stream, time.Minute) })
 	s.replacing.Unlock()
+	release()
 	switch {
 	case err == nil:
 	case s.fsm.Store() != before:

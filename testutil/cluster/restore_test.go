@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,6 +77,45 @@ func TestRestoreUnderLoad(t *testing.T) {
 		c.Followers()[0].Restart() // the log has a hole where the snapshot is
 		c.Leader().Restart()
 		c.Put("after", "1")
+	})
+}
+
+// Raft refuses to restore while a change of its configuration is not committed,
+// and servers that join change it: a restore waits instead, and so do they.
+func TestRestoreWhileTheConfigurationChanges(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "old")
+		archive := save(t, c.Leader())
+		leader, changed := c.Leader(), c.Followers()[0]
+		for _, n := range c.Followers() {
+			c.Net.SetLink(leader.IP, n.IP, vnetDelay(100*time.Millisecond))
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var changes sync.WaitGroup
+		count := 0
+		changes.Go(func() {
+			for ; ctx.Err() == nil; count++ {
+				for _, method := range []string{"RaftDemotePeer", "RaftPromotePeer"} {
+					// What is being written when the state is replaced may be lost, and says so.
+					if err := operate(leader, method, changed); err != nil && !structs.IsCode(err, structs.Unclear) {
+						t.Errorf("%s: %v", method, err)
+					}
+				}
+			}
+		})
+		for i := range 10 {
+			time.Sleep(time.Second + time.Duration(i)*70*time.Millisecond)
+			if err := restore(leader, archive); err != nil {
+				t.Errorf("restore: %v", err)
+			}
+		}
+		stop()
+		changes.Wait()
+		if count < 10 {
+			t.Errorf("the configuration was changed only %d times", count)
+		}
+		mustGet(t, c.Followers()[1], "k", consistent, "old")
 	})
 }
 
