@@ -34,16 +34,27 @@ func deathIn(t testing.TB) (death string) {
 // fate is what is known of how a process ended.
 type fate struct {
 	mu       sync.Mutex // guards the fields below
-	from     int        // where in the output this run begins
-	expected bool       // somebody has ended it
-	status   string     // "" while it runs
-	death    string     // what it said last, if it ended though nobody had ended it
+	starts   uint64
+	from     int    // where in the output this run begins
+	expected bool   // somebody has ended it
+	status   string // "" while it runs
+	death    string // what it said last, if it ended though nobody had ended it
 }
 
 func (f *fate) started(from int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.starts++
 	f.from, f.expected, f.status = from, false, ""
+}
+
+func (f *fate) life() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.starts == 0 || f.status != "" {
+		return 0
+	}
+	return f.starts
 }
 
 func (f *fate) expect() {

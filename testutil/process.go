@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,8 +56,10 @@ type Process struct {
 	done chan struct{}
 	fate fate
 
-	Dir             string // data directory
-	RPC, Serf, HTTP int    // ports on 127.0.0.1
+	Dir             string   // data directory
+	Host            string   // its address: 127.0.0.1
+	RPC, Serf, HTTP int      // its ports there
+	Inside          []string // begins the command line that starts it, as nsenter does; none
 }
 
 // NewProcess prepares a server on free ports of 127.0.0.1 with a data directory
@@ -65,7 +68,7 @@ type Process struct {
 func NewProcess(t testing.TB, args ...string) *Process {
 	t.Helper()
 	ports := freePorts(t, 3)
-	p := &Process{t: t, args: args, Dir: filepath.Join(t.TempDir(), "data"), RPC: ports[0], Serf: ports[1], HTTP: ports[2], out: &output{}}
+	p := &Process{t: t, args: args, Dir: filepath.Join(t.TempDir(), "data"), Host: "127.0.0.1", RPC: ports[0], Serf: ports[1], HTTP: ports[2], out: &output{}}
 	watched.Store(p, true)
 	t.Cleanup(p.end)
 	return p
@@ -74,9 +77,10 @@ func NewProcess(t testing.TB, args ...string) *Process {
 // Start starts the server.
 func (p *Process) Start() {
 	p.t.Helper()
-	args := append([]string{"agent", "-server", "-bind=127.0.0.1", "-data-dir=" + p.Dir, fmt.Sprintf("-node=server-%d", p.RPC),
+	args := append([]string{"agent", "-server", "-bind=" + p.Host, "-client=" + p.Host, "-data-dir=" + p.Dir, fmt.Sprintf("-node=server-%d", p.RPC),
 		fmt.Sprintf("-server-port=%d", p.RPC), fmt.Sprintf("-serf-lan-port=%d", p.Serf), fmt.Sprintf("-http-port=%d", p.HTTP)}, p.args...)
-	p.cmd = exec.Command(Binary(p.t), args...)
+	line := slices.Concat(p.Inside, []string{Binary(p.t)}, args)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -91,13 +95,13 @@ func (p *Process) Start() {
 }
 
 // Join is the -retry-join argument that leads to this server.
-func (p *Process) Join() string { return fmt.Sprintf("-retry-join=127.0.0.1:%d", p.Serf) }
+func (p *Process) Join() string { return fmt.Sprintf("-retry-join=%s:%d", p.Host, p.Serf) }
 
 // RPCAddr is host:port of the RPC port.
-func (p *Process) RPCAddr() string { return fmt.Sprintf("127.0.0.1:%d", p.RPC) }
+func (p *Process) RPCAddr() string { return fmt.Sprintf("%s:%d", p.Host, p.RPC) }
 
 // HTTPAddr is host:port of the HTTP API.
-func (p *Process) HTTPAddr() string { return fmt.Sprintf("127.0.0.1:%d", p.HTTP) }
+func (p *Process) HTTPAddr() string { return fmt.Sprintf("%s:%d", p.Host, p.HTTP) }
 
 // Signal sends a signal to the server. One that stops and continues it is no
 // reason for it to end, any other is.
@@ -207,3 +211,7 @@ func (o *output) String() string {
 
 // PID is the process id of the running server.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Life is another number for each start of the server, and 0 while it is down.
+// It may be asked for while another goroutine kills and starts the server.
+func (p *Process) Life() uint64 { return p.fate.life() }

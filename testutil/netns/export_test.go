@@ -1,0 +1,6 @@
+//go:build linux
+
+package netns
+
+// Sweep is sweep.
+var Sweep = sweep
