@@ -121,7 +121,7 @@ func (o *txnJSON) op() (op structs.TxnOp, err error) {
 
 // readTxn reads the operations of a transaction.
 func readTxn(text []byte) ([]structs.TxnOp, error) {
-	var given []txnJSON
+	var given []*txnJSON
 	in := json.NewDecoder(bytes.NewReader(text))
 	in.DisallowUnknownFields()
 	if err := in.Decode(&given); err != nil {
@@ -131,8 +131,11 @@ func readTxn(text []byte) ([]structs.TxnOp, error) {
 		return nil, badRequest("Failed to parse body: there is more behind the list of operations")
 	}
 	ops := make([]structs.TxnOp, 0, len(given))
-	for i := range given {
-		op, err := given[i].op()
+	for i, one := range given {
+		if one == nil {
+			return nil, badRequest("Failed to parse body: operation %d is null", i)
+		}
+		op, err := one.op()
 		if err != nil {
 			return nil, err
 		}
