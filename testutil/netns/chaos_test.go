@@ -24,10 +24,8 @@ import (
 // random seeds, or PRAETOR_CHAOS_SEED alone.
 func runs(t *testing.T) (seeds []uint64, each time.Duration) {
 	t.Helper()
-	n, err := strconv.Atoi(os.Getenv("PRAETOR_CHAOS_RUNS"))
-	if err != nil {
-		t.Skip("it takes minutes: make chaos-processes runs it")
-	}
+	n := chaos(t)
+	var err error
 	if each, err = time.ParseDuration(os.Getenv("PRAETOR_CHAOS_LASTS")); err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +40,17 @@ func runs(t *testing.T) (seeds []uint64, each time.Duration) {
 		seeds = append(seeds, uint64(rand.Uint32()))
 	}
 	return seeds, each
+}
+
+// chaos skips tests that have a target of their own, and returns how many runs
+// are asked for there.
+func chaos(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(os.Getenv("PRAETOR_CHAOS_RUNS"))
+	if err != nil {
+		t.Skip("it takes minutes: make chaos-processes runs it")
+	}
+	return n
 }
 
 // Three servers in namespaces of their own, clients that write down what they
