@@ -144,19 +144,20 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs
 	meta := *spooled.Meta
 	meta.Size += int64(len(epoch))
 	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", scratch.Header.LastIndex)
-	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
-	}
-	stream := io.MultiReader(spooled.File, bytes.NewReader(epoch))
 	before := s.fsm.Store()
-	s.replacing.Lock()
-	err = s.questions.ask(func() error { return s.raft.Restore(&meta, stream, time.Minute) })
-	s.replacing.Unlock()
+	err = s.whileSettled(func() error {
+		if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		s.replacing.Lock()
+		defer s.replacing.Unlock()
+		return s.raft.Restore(&meta, io.MultiReader(spooled.File, bytes.NewReader(epoch)), time.Minute)
+	})
 	switch {
 	case err == nil:
 	case s.fsm.Store() != before:
 		return nil, structs.Errorf(structs.Unclear, "restore: %v: the snapshot may or may not come into force, look at what is there before you try again", err)
-	case errors.Is(err, raft.ErrNotLeader):
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost):
 		return nil, structs.ErrNoLeader
 	default:
 		return nil, fmt.Errorf("restore: %w", err)
@@ -166,6 +167,31 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs
 	}
 	return dropped, s.reestablish()
 }
+
+// whileSettled has raft restore at a time when no change of its configuration is
+// under way, at which it refuses to. Such a change can come in between; restore
+// is then called again, having done nothing.
+func (s *Server) whileSettled(restore func() error) error {
+	before := s.fsm.Store()
+	for attempt := 1; ; attempt++ {
+		was := s.configurationIndex()
+		if err := s.barrier(time.Minute); err != nil { // until that one is committed
+			return err
+		}
+		err := s.questions.ask(restore)
+		if err == nil || s.fsm.Store() != before || s.configurationIndex() == was || attempt == settleAttempts {
+			return err
+		}
+		s.logger.Info("a change of the raft configuration came before the restore, which is tried again", "error", err)
+	}
+}
+
+// settleAttempts bounds how often a restore is tried; a change takes a round trip.
+const settleAttempts = 10
+
+// configurationIndex is the raft index of the newest configuration, committed or
+// not.
+func (s *Server) configurationIndex() uint64 { return s.raft.GetConfiguration().Index() }
 
 // snapshotAtLeader passes the operation on over a connection of its own.
 func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (structs.SnapshotResponse, error) {
