@@ -9,8 +9,9 @@ import (
 const pollEvery = 10 * time.Millisecond
 
 // Eventually waits until cond returns nil and fails the test with cond's last
-// error if that takes longer than within. Inside a synctest bubble the time is
-// virtual. Call it from the test's own goroutine.
+// error if that takes longer than within, or at once if a Process of the test
+// has died. Inside a synctest bubble the time is virtual. Call it from the
+// test's own goroutine.
 func Eventually(t testing.TB, within time.Duration, what string, cond func() error) {
 	t.Helper()
 	deadline := time.Now().Add(within)
@@ -18,6 +19,9 @@ func Eventually(t testing.TB, within time.Duration, what string, cond func() err
 		err := cond()
 		if err == nil {
 			return
+		}
+		if death := deathIn(t); death != "" {
+			t.Fatalf("%s: %v; %s", what, err, death)
 		}
 		if !time.Now().Before(deadline) {
 			t.Fatalf("%s: not within %s: %v", what, within, err)

@@ -3,6 +3,7 @@ package testutil_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,18 +53,25 @@ type failing struct {
 }
 
 func (f *failing) Helper()          {}
+func (f *failing) Name() string     { return fmt.Sprintf("a test of its own, %p", f) }
 func (f *failing) Failed() bool     { return f.failed }
 func (f *failing) Cleanup(c func()) { f.cleanups = append(f.cleanups, c) }
 
 func (f *failing) Logf(format string, args ...any) { f.message += fmt.Sprintf(format, args...) }
 
+func (f *failing) Errorf(format string, args ...any) {
+	f.failed = true
+	f.message += fmt.Sprintf(format, args...)
+}
+
 func (f *failing) Fatalf(format string, args ...any) {
+	f.failed = true
 	f.message = fmt.Sprintf(format, args...)
 	panic(f.message)
 }
 
 func (f *failing) end() {
-	for _, c := range f.cleanups {
+	for _, c := range slices.Backward(f.cleanups) {
 		c()
 	}
 }

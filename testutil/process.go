@@ -44,13 +44,16 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// Process is a server running as a process of its own.
+// Process is a server running as a process of its own. If it ends though
+// nobody has stopped it, its test fails: at once where the test waits with
+// Eventually, else when the test ends.
 type Process struct {
 	t    testing.TB
 	args []string
 	cmd  *exec.Cmd
 	out  *output
 	done chan struct{}
+	fate fate
 
 	Dir             string // data directory
 	RPC, Serf, HTTP int    // ports on 127.0.0.1
@@ -58,17 +61,13 @@ type Process struct {
 
 // NewProcess prepares a server on free ports of 127.0.0.1 with a data directory
 // of its own; args are added to its command line. It is killed when the test
-// ends, and its output shown if the test failed.
+// ends, and if the test failed, its state and the end of its output are shown.
 func NewProcess(t testing.TB, args ...string) *Process {
 	t.Helper()
 	ports := freePorts(t, 3)
 	p := &Process{t: t, args: args, Dir: filepath.Join(t.TempDir(), "data"), RPC: ports[0], Serf: ports[1], HTTP: ports[2], out: &output{}}
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			t.Logf("output of the server on port %d:\n%s", p.RPC, p.Output())
-		}
-	})
+	watched.Store(p, true)
+	t.Cleanup(p.end)
 	return p
 }
 
@@ -83,8 +82,10 @@ func (p *Process) Start() {
 		p.t.Fatal(err)
 	}
 	p.done = make(chan struct{})
+	p.fate.started(len(p.Output()))
 	go func(cmd *exec.Cmd, done chan struct{}) {
 		cmd.Wait()
+		p.fate.ended(cmd.ProcessState.String(), p.Output())
 		close(done)
 	}(p.cmd, p.done)
 }
@@ -98,9 +99,13 @@ func (p *Process) RPCAddr() string { return fmt.Sprintf("127.0.0.1:%d", p.RPC) }
 // HTTPAddr is host:port of the HTTP API.
 func (p *Process) HTTPAddr() string { return fmt.Sprintf("127.0.0.1:%d", p.HTTP) }
 
-// Signal sends a signal to the server.
+// Signal sends a signal to the server. One that stops and continues it is no
+// reason for it to end, any other is.
 func (p *Process) Signal(s os.Signal) {
 	p.t.Helper()
+	if s != syscall.SIGSTOP && s != syscall.SIGCONT {
+		p.fate.expect()
+	}
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
@@ -109,16 +114,20 @@ func (p *Process) Signal(s os.Signal) {
 // Kill is kill -9, and waits until the process is gone.
 func (p *Process) Kill() {
 	if p.cmd != nil {
+		p.fate.expect()
 		p.cmd.Process.Signal(syscall.SIGKILL)
 		<-p.done
 	}
 }
 
-// Exit waits until the server has stopped and returns its exit code.
+// Exit waits until the server has stopped and returns its exit code. It may
+// have stopped by itself.
 func (p *Process) Exit(within time.Duration) int {
 	p.t.Helper()
+	p.fate.expect()
 	select {
 	case <-p.done:
+		p.fate.forgive()
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(within):
 		p.t.Fatalf("server on port %d still runs after %v", p.RPC, within)
