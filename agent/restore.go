@@ -152,14 +152,7 @@ func (r *restoration) into(a *Agent) error {
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, restoreTime)
 	defer cancel()
-	for !a.server.IsLeader() {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return errors.New("-restore-from: this server does not lead: is there a cluster already that it has joined?")
-		}
-	}
-	if err := a.server.RestoreSnapshot(a.ctx, &structs.SnapshotRequest{}, r.file); err != nil {
+	if err := a.server.StartFrom(ctx, r.file); err != nil {
 		return fmt.Errorf("-restore-from: restore backup %s: %w", r.name, err)
 	}
 	if err := os.Remove(r.mark); err != nil && !errors.Is(err, fs.ErrNotExist) {

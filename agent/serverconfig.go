@@ -17,6 +17,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 	c.NodeName, c.NodeID, c.Datacenter, c.Build, c.DataDir = r.NodeName, r.NodeID, r.Datacenter, Version, r.DataDir
 	c.NodeMeta = r.NodeMeta
 	c.Bootstrap, c.BootstrapExpect, c.ReadReplica = r.Bootstrap, r.BootstrapExpect, r.ReadReplica
+	c.AwaitState = a.options.RestoreFrom != ""
 	c.BindAddr, c.AdvertiseAddr = r.BindAddr, r.AdvertiseAddr
 	c.RPCPort, c.SerfPort = r.Ports.Server, r.Ports.SerfLAN
 	c.TLS = a.serverTLS()

@@ -31,6 +31,7 @@ type Config struct {
 	Bootstrap       bool // start a new cluster of this one server, unless there is a state
 	BootstrapExpect int  // start a new cluster once this many servers are there; 0 does not
 	ReadReplica     bool // replicate and answer stale reads, never vote
+	AwaitState      bool // serve nobody and let no other server in before StartFrom has brought a state
 
 	BindAddr      string // IP to listen on
 	AdvertiseAddr string // IP that others reach us at; "" means BindAddr

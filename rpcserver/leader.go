@@ -86,7 +86,7 @@ func (s *Server) lead(ctx context.Context) {
 				establish()
 			}
 		case m := <-s.reconcile:
-			if established {
+			if established && !s.awaiting.Load() {
 				s.reconcileMember(s.asNow(m))
 			}
 		case done := <-s.reassert:
@@ -170,6 +170,9 @@ func (s *Server) reestablish() error {
 
 // reconcileAll makes the raft configuration and the catalog agree with gossip.
 func (s *Server) reconcileAll() {
+	if s.awaiting.Load() {
+		return
+	}
 	members := s.serf.Members()
 	for _, m := range members {
 		s.reconcileMember(m)

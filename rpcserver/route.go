@@ -192,9 +192,13 @@ func (c *call) mayTryAgain(err error) bool {
 // isRaftLeader reports whether raft leads here, and with a disk that moves.
 func (s *Server) isRaftLeader() bool { return s.raft.State() == raft.Leader && !s.frozen.Load() }
 
-// ready reports whether this server leads and has applied everything that was
-// committed before its term.
-func (s *Server) ready() bool {
+// ready reports whether this server leads, may serve, and has applied everything
+// that was committed before its term.
+func (s *Server) ready() bool { return s.established() && !s.awaiting.Load() }
+
+// established is ready, but also true of a server that still waits for its
+// first state.
+func (s *Server) established() bool {
 	return s.readyTerm.Load() == s.raft.CurrentTerm() && s.isRaftLeader()
 }
 
@@ -215,6 +219,9 @@ func (s *Server) leaderAddr() string {
 // leads, or has been in touch with a leader since it started, and has no
 // restored snapshot that the cluster may not have.
 func (s *Server) heardFromLeader() bool {
+	if s.awaiting.Load() {
+		return false
+	}
 	inTouch := s.raft.State() == raft.Leader || s.frozen.Load() || !s.raft.LastContact().IsZero()
 	return inTouch && s.proven(s.fsm.Store())
 }

@@ -58,6 +58,7 @@ type Server struct {
 	clusterID atomic.Value // string; see identity.go
 
 	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
+	awaiting  atomic.Bool   // Config.AwaitState, until StartFrom has done its work
 	leader    signal        // fires when who leads, or whether we are ready, has changed
 	reconcile chan serf.Member
 	reassert  chan chan error
@@ -113,6 +114,7 @@ func New(config Config) (*Server, error) {
 		configuring: make(chan struct{}, 1),
 		stopped:     make(chan struct{}),
 	}
+	s.awaiting.Store(config.AwaitState)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = client.NewPool(s.dial, 5*time.Second, wire.Limits{MaxBody: 1 << 30, Stall: 30 * time.Second})
 	s.renewState()

@@ -147,21 +147,22 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs
 	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
-	stream := io.MultiReader(spooled.File, bytes.NewReader(epoch))
-	before := s.fsm.Store()
 	release, err := s.holdConfiguration()
 	if err != nil {
 		return nil, err
 	}
+	before := s.fsm.Store()
 	s.replacing.Lock()
-	err = s.questions.ask(func() error { return s.raft.Restore(&meta, stream, time.Minute) })
+	err = s.questions.ask(func() error {
+		return s.raft.Restore(&meta, io.MultiReader(spooled.File, bytes.NewReader(epoch)), time.Minute)
+	})
 	s.replacing.Unlock()
 	release()
 	switch {
 	case err == nil:
 	case s.fsm.Store() != before:
 		return nil, structs.Errorf(structs.Unclear, "restore: %v: the snapshot may or may not come into force, look at what is there before you try again", err)
-	case errors.Is(err, raft.ErrNotLeader):
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost):
 		return nil, structs.ErrNoLeader
 	default:
 		return nil, fmt.Errorf("restore: %w", err)
