@@ -6,7 +6,7 @@ FUZZTIME ?= 5000x
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test long check fuzz-short corruption drill acceptance bench bench-watch bench-coordination bench-recovery microbench cluster clean help
+.PHONY: build run test long check fuzz-short corruption drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -44,6 +44,13 @@ corruption: ## damage the raft directory in 200 ways and see that nothing wrong 
 
 drill: ## lose real servers under load: recovery of a lost quorum, everything back from backups (about 2 minutes)
 	PRAETOR_DRILLS=1 $(GO) test -count=1 -timeout 8m -run '^TestDrill$$|^TestRecoverByCommand$$' ./testutil
+
+# The faults come from the seed, which is printed; what they hit is up to the machine. For longer: RUNS=10 LASTS=10m.
+RUNS  ?= 3
+LASTS ?= 60s
+chaos-processes: ## real servers in network namespaces: kills, losses of power, cut links, full disks (root; about 5 minutes; SEED= repeats one)
+	PRAETOR_CHAOS_RUNS=$(RUNS) PRAETOR_CHAOS_LASTS=$(LASTS) PRAETOR_CHAOS_SEED=$(SEED) \
+		$(GO) test -count=1 -v -timeout 2h -run '^TestChaos$$$(if $(SEED),,|^TestFullDiskHeals$$)' ./testutil/netns
 
 # ACCEPTANCE=-allow-known makes it succeed when only the tests fail that are known to.
 acceptance: ## run the official Go client's own tests and write the table of docs/compatibility.md (about 2 minutes)
