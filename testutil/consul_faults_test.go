@@ -41,7 +41,9 @@ func holdings(t *testing.T, p *testutil.Process) (descriptors, goroutines int) {
 	if err != nil {
 		t.Skipf("this system does not tell what a process holds: %v", err)
 	}
-	var self struct{ Stats struct{ Runtime map[string]string } }
+	var self struct {
+		Stats struct{ Runtime map[string]string }
+	}
 	body := request(t, p, "GET", "/v1/agent/self", "")
 	if err := json.Unmarshal([]byte(body), &self); err != nil {
 		t.Fatal(err)

@@ -62,7 +62,10 @@ func TestChaos(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Logf("again: make chaos-processes SEED=%d LASTS=%v", seed, each)
-			c := netns.NewCluster(t, seed, 3, func() *netns.Disk { return netns.NewDurable(t, 128<<20) })
+			rng := rand.New(rand.NewPCG(seed, 0))
+			settings := storage(rng)
+			t.Log(settings)
+			c := netns.NewCluster(t, seed, 3, func() *netns.Disk { return netns.NewDurable(t, 256<<20) }, "-hcl", settings)
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			var rec history.Recorder
@@ -75,7 +78,7 @@ func TestChaos(t *testing.T) {
 				}
 				t.Log(stats)
 			}()
-			n := &nemesis{t, c, rand.New(rand.NewPCG(seed, 0))}
+			n := &nemesis{t, c, rng}
 			count := n.work(time.Now().Add(each))
 			allServe(t, c, 30*time.Second, "v")
 			stop()
@@ -90,6 +93,17 @@ func TestChaos(t *testing.T) {
 			}
 		})
 	}
+}
+
+// storage is how the servers of a run keep their log, and most often so little
+// of it that who was away for a second is sent a snapshot.
+func storage(rng *rand.Rand) string {
+	backend := []string{"boltdb", "sealed", "wal"}[rng.IntN(3)]
+	settings := fmt.Sprintf("raft_logstore { backend = %q }", backend)
+	if rng.IntN(4) > 0 {
+		settings += "\nraft_snapshot_threshold = 50\nraft_snapshot_interval = \"1s\"\nraft_trailing_logs = 20"
+	}
+	return settings
 }
 
 // same fails unless each server comes to have the same keys in its own state.
