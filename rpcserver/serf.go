@@ -141,7 +141,7 @@ func writeKeyring(file string, keys [][]byte) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, text, 0o600)
+	return writeDurable(file, text)
 }
 
 // mergeGuard refuses to become one gossip pool with members we must not share

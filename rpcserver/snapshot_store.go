@@ -136,7 +136,7 @@ func (s *notedSink) Close() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.store.file(s.ID(), "meta.sum"), sum, 0o600); err != nil {
+	if err := writeDurable(s.store.file(s.ID(), "meta.sum"), sum); err != nil {
 		return err
 	}
 	if s.store.log == nil {

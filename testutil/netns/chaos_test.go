@@ -99,11 +99,15 @@ func TestChaos(t *testing.T) {
 // of it that who was away for a second is sent a snapshot.
 func storage(rng *rand.Rand) string {
 	backend := []string{"boltdb", "sealed", "wal"}[rng.IntN(3)]
-	settings := fmt.Sprintf("raft_logstore { backend = %q }", backend)
-	if rng.IntN(4) > 0 {
-		settings += "\nraft_snapshot_threshold = 50\nraft_snapshot_interval = \"1s\"\nraft_trailing_logs = 20"
+	if rng.IntN(4) == 0 {
+		return fmt.Sprintf("raft_logstore { backend = %q }", backend)
 	}
-	return settings
+	return shortLog(backend)
+}
+
+// shortLog has a snapshot taken every second.
+func shortLog(backend string) string {
+	return fmt.Sprintf("raft_logstore { backend = %q }\nraft_snapshot_threshold = 50\nraft_snapshot_interval = \"1s\"\nraft_trailing_logs = 20", backend)
 }
 
 // same fails unless each server comes to have the same keys in its own state.

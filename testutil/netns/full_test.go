@@ -28,7 +28,7 @@ func TestFullDiskHeals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := netns.NewCluster(t, 1, 3, func() *netns.Disk { return netns.NewTmpfs(t, int64(test.size)<<20) },
 				"-hcl", fmt.Sprintf("limits { disk_reserve_mb = %d }", test.reserve))
-			w := fillingWriter{t: t, acknowledged: map[string]bool{}}
+			w := turnWriter{t: t, size: 50_000, acknowledged: map[string]bool{}}
 			w.until(c, true)
 			for round, hit := range [][]*netns.Server{c.Servers, c.Servers[:1], c.Servers[1:], c.Servers} {
 				var pids []int
@@ -91,17 +91,18 @@ func get(t *testing.T, s *netns.Server, q *structs.QueryOptions) (map[string]boo
 	return keys, err
 }
 
-// fillingWriter writes values of 50 kB.
-type fillingWriter struct {
+// turnWriter writes keys one after the other.
+type turnWriter struct {
 	t            *testing.T
+	size         int // of the values
 	written      int
 	acknowledged map[string]bool
 }
 
 // until writes through all servers in turn until a write succeeds, or fails.
-func (w *fillingWriter) until(c *netns.Cluster, success bool) {
+func (w *turnWriter) until(c *netns.Cluster, success bool) {
 	w.t.Helper()
-	value := []byte(strings.Repeat("v", 50_000))
+	value := []byte(strings.Repeat("v", w.size))
 	testutil.Eventually(w.t, time.Minute, fmt.Sprintf("a write that succeeds: %v", success), func() error {
 		s := c.Servers[w.written%len(c.Servers)]
 		conn, err := client.New(s.RPCAddr())
