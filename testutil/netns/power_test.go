@@ -17,7 +17,7 @@ import (
 // starts again, with all that was acknowledged.
 func TestPowerLossAfterASnapshot(t *testing.T) {
 	chaos(t)
-	for _, backend := range []string{"boltdb", "sealed"} {
+	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
 			c := netns.NewCluster(t, 1, 1, func() *netns.Disk { return netns.NewDurable(t, 256<<20) }, "-hcl", shortLog(backend))
 			s := c.Servers[0]
