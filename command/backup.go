@@ -187,6 +187,12 @@ archived log. To start a new cluster from a backup: praetor agent -server -boots
 	point := newPointFlags(v.flags)
 	to := point.file
 	v.run = func([]string) error {
+		if err := v.refuseEmpty("name", "to-time", "before", "chain", "to-file"); err != nil {
+			return err
+		}
+		if point.indexIsZero(v.set) {
+			return misusef("-to-index is 0: entries are counted from 1")
+		}
 		if point.given() {
 			if *name != "latest" {
 				return misusef("-name is a backup as it is: it excludes -to-index, -to-time, -before and -to-end")

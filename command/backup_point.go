@@ -46,6 +46,13 @@ func (f *pointFlags) given() bool {
 	return *f.index != 0 || *f.time != "" || *f.before != "" || *f.end || *f.first || *f.listing || *f.chain != ""
 }
 
+// indexIsZero reports whether -to-index=0 was said, which is no index and must not
+// mean the newest backup.
+func (f *pointFlags) indexIsZero(set *flag.FlagSet) (zero bool) {
+	set.Visit(func(given *flag.Flag) { zero = zero || given.Name == "to-index" && *f.index == 0 })
+	return zero
+}
+
 // point finds the moment. done: it has been shown, and nothing more is wanted.
 func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done bool, err error) {
 	count := 0

@@ -32,6 +32,9 @@ changed since the difference was shown; then the command stops, says so and exit
 	v.flags.BoolVar(&p.keep, "keep", false, "With -prefix: delete no keys.")
 	v.flags.BoolVar(&p.dryRun, "dry-run", false, "With -prefix: show the difference and change nothing.")
 	v.run = func(operands []string) error {
+		if err := v.refuseEmpty("prefix"); err != nil {
+			return err
+		}
 		if p.prefix != "" {
 			p.verb, p.path, p.skipEnterprise = v, operands[0], *skip
 			return p.run()
