@@ -70,7 +70,7 @@ func (a *attempt) run() error {
 	}
 	due := false
 	a.report(func(s *structs.BackupStatus) {
-		due = a.until > s.Started || !a.due(s.Last).After(time.Now())
+		due = a.until > s.Started || !a.due(a.latest).After(time.Now())
 		if due {
 			s.Started++
 			s.Running = true
@@ -102,13 +102,20 @@ func (a *attempt) look() error {
 		return err
 	}
 	a.alive.Reset(stallTime)
-	good := 0
+	good, latest, now := 0, time.Time{}, time.Now()
 	for i := range records {
-		if records[i].Good() && records[i].ClusterID == a.clusterID {
-			good++
+		r := &records[i]
+		if !r.Good() || r.ClusterID != a.clusterID {
+			continue
+		}
+		good++
+		if r.Time.After(latest) && r.Time.Before(now.Add(clockMargin)) {
+			latest = r.Time
 		}
 	}
-	a.report(func(s *structs.BackupStatus) { s.Backups, s.Last = good, newest(records, a.clusterID) })
+	a.report(func(s *structs.BackupStatus) {
+		s.Backups, s.Last, a.latest = good, newest(records, a.clusterID), latest
+	})
 	return nil
 }
 
@@ -179,6 +186,12 @@ func (a *attempt) tidy() error {
 		}
 		a.alive.Reset(stallTime)
 		a.Logger.Info("deleted an old backup", "name", name)
+	}
+	if target, ok := a.Target.(sweeper); ok {
+		if err := target.sweep(a.ctx, time.Now().Add(-remainderOf)); err != nil { // a key may well not have the right to
+			a.Logger.Info("what was never written to its end could not be deleted", "target", a.URL, "error", err)
+		}
+		a.alive.Reset(stallTime)
 	}
 	return nil
 }

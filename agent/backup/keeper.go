@@ -18,6 +18,7 @@ const (
 	stallTime   = 5 * time.Minute // without a byte going either way, an attempt is given up; a part of an upload goes in one
 	hangTime    = 5 * time.Second // for an attempt that was given up to notice
 	gaugeEvery  = 10 * time.Second
+	clockMargin = time.Minute    // by which servers' clocks may differ before their backups do not count for what is due
 	remainderOf = 24 * time.Hour // age at which what was never finished is swept up
 )
 
@@ -46,7 +47,8 @@ type Keeper struct {
 
 	mu     sync.Mutex // guards the fields below
 	status structs.BackupStatus
-	until  uint64 // attempts up to this number were asked for
+	until  uint64    // attempts up to this number were asked for
+	latest time.Time // of the last good backup whose time has come; zero: there is none
 }
 
 var _ rpcserver.Backups = (*Keeper)(nil)
@@ -192,22 +194,21 @@ func (l *lead) turn(ctx context.Context, gauges <-chan time.Time) {
 				s.Running, s.Finished, s.Succeeded = false, s.Started, s.Started
 			}
 			s.Failures = 0
-			s.Next = l.due(s.Last)
+			s.Next = l.due(l.latest)
 		})
 	}
 }
 
 // due is when the next backup is, after the last good one: at once if there is none.
-func (l *lead) due(last *structs.BackupRecord) time.Time {
+func (l *lead) due(last time.Time) time.Time {
 	now := time.Now()
-	if last == nil {
+	if last.IsZero() {
 		return now
 	}
-	at := last.Time
-	if at.After(now) {
-		at = now // another server's clock is ahead
+	if last.After(now) {
+		last = now // another server's clock is ahead
 	}
-	return l.Schedule.Next(at)
+	return l.Schedule.Next(last)
 }
 
 func (l *lead) failed(err error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 
@@ -223,4 +224,11 @@ func (s *sealed) Delete(ctx context.Context, name string) error {
 		return s.Target.Delete(ctx, name)
 	}
 	return errors.Join(s.Target.Delete(ctx, name+sealedEnding), s.Target.Delete(ctx, name))
+}
+
+func (s *sealed) sweep(ctx context.Context, before time.Time) error {
+	if inner, ok := s.Target.(sweeper); ok {
+		return inner.sweep(ctx, before)
+	}
+	return nil
 }
