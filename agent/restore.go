@@ -155,10 +155,22 @@ func (r *restoration) into(a *Agent) error {
 	if err := a.server.StartFrom(ctx, r.file); err != nil {
 		return fmt.Errorf("-restore-from: restore backup %s: %w", r.name, err)
 	}
-	if err := os.Remove(r.mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeForGood(r.mark); err != nil { // else it would ask to start over, after writes were acknowledged
 		return fmt.Errorf("-restore-from: %w", err)
 	}
 	r.release()
 	a.logger.Warn("this is a new cluster, started from a backup", "backup", r.name)
 	return nil
+}
+
+// removeForGood removes a file so that a crash does not bring it back.
+func removeForGood(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
