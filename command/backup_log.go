@@ -80,6 +80,8 @@ func (v *verb) changes(source *targetFlags, filter journal.Filter, everything bo
 	changes = []journal.Change{}
 	for c, err := range log.Changes(ctx, filter) {
 		switch {
+		case err != nil && !structs.IsCode(err, structs.Corrupt) && !structs.IsCode(err, structs.NotFound):
+			return nil, nil, fmt.Errorf("reading the archived log: %w", err)
 		case err != nil:
 			damage = append(damage, err)
 		case everything || !byItself(&c):

@@ -92,6 +92,9 @@ func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done 
 	if *f.listing {
 		return p, true, v.printChanges(found)
 	}
+	if len(damage) > 0 {
+		return p, false, failf("Part of the archived log cannot be read, and %q may stand there: -list shows where else it does, -to-index takes the moment.", *f.before)
+	}
 	if len(found) == 0 {
 		return p, false, failf("There is no %q in the archived log: \"praetor backup log\" shows what there is.", *f.before)
 	}

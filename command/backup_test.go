@@ -122,3 +122,29 @@ func TestBackupRestore(t *testing.T) {
 		t.Errorf("a damaged backup was used: %q", left)
 	}
 }
+
+// A command that may stand in a part of the log that cannot be read is not looked
+// for in the rest: what is found may not be the last.
+func TestBeforeWithAPartThatCannotBeRead(t *testing.T) {
+	f := newFake(t)
+	name := "00000000000000000001-00000000000000000003-0123abcd-0123456789abcdef.seg"
+	for _, tt := range []struct{ ending, want string }{
+		{"", "Part of the archived log cannot be read"},
+		{".age", "is encrypted: give the identity file or the passphrase file that opens it"},
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "log"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "log", name+tt.ending), bytes.Repeat([]byte("junk"), 100), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := run(t, "backup", "restore", "-target="+dir, "-before=delete-tree app/")
+		if !strings.Contains(out, tt.want) || strings.Contains(out, "There is no") || f.restored != nil {
+			t.Errorf("%q: got %s", tt.ending, out)
+		}
+		if out = run(t, "backup", "log", "-target="+dir); !strings.Contains(out, name) || !strings.Contains(out, "(exit ") {
+			t.Errorf("%q: log: got %s", tt.ending, out)
+		}
+	}
+}
