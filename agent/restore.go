@@ -110,6 +110,9 @@ func (a *Agent) download(from string, w io.Writer) (name string, err error) {
 		return "", err
 	}
 	record, err := backup.Find(records, name)
+	if structs.IsCode(err, structs.NotFound) && where == "" && strings.HasSuffix(name, ".snap") {
+		return "", structs.Errorf(structs.NotFound, "there is neither a file %s nor a backup of that name at the target", name)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -118,6 +121,9 @@ func (a *Agent) download(from string, w io.Writer) (name string, err error) {
 	}
 	// The newest state there is: the backup with all of the log that was archived behind it.
 	result, err := journal.Rebuild(a.ctx, target, journal.Point{}, a.config.DataDir, w)
+	if structs.IsCode(err, structs.Invalid) {
+		return "", err
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: to leave out the log, name the backup, as in -restore-from=%s", err, record.Name)
 	}

@@ -1,9 +1,7 @@
 package command
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -142,19 +140,17 @@ func (v *verb) restorePoint(f *pointFlags, source *targetFlags) error {
 		_, err := fmt.Fprintf(v.stdout, "Wrote and verified %s\n", path)
 		return err
 	}
-	return v.upload(path)
+	return v.upload(path, result.Index)
 }
 
 // build writes the state to a file, which gets its name once it was read back.
 func (v *verb) build(target backup.Target, p journal.Point, path string) (result *journal.Result, err error) {
 	temporary := path + ".unverified"
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	err = create(temporary, func(file io.Writer) (err error) {
+		result, err = journal.Rebuild(context.Background(), target, p, "", file)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	result, err = journal.Rebuild(context.Background(), target, p, "", file)
-	if err = errors.Join(err, cmp.Or(file.Sync(), file.Close())); err != nil {
-		_ = os.Remove(temporary)
 		return nil, err
 	}
 	_, err = v.publish(temporary, path)
@@ -162,7 +158,7 @@ func (v *verb) build(target backup.Target, p journal.Point, path string) (result
 }
 
 // upload puts a snapshot file into the cluster.
-func (v *verb) upload(path string) error {
+func (v *verb) upload(path string, index uint64) error {
 	client, err := v.connection.client()
 	if err != nil {
 		return err
@@ -172,12 +168,5 @@ func (v *verb) upload(path string) error {
 		return err
 	}
 	defer file.Close()
-	m := v.meter("Restoring", length)
-	defer m.clear()
-	if err := client.Snapshot().Restore(nil, io.Reader(m.reader(file))); err != nil {
-		return fmt.Errorf("restoring snapshot: %w", err)
-	}
-	m.clear()
-	_, err = fmt.Fprintln(v.stdout, "Restored it into the cluster")
-	return err
+	return v.restoreFrom(client, file, length, index, nil, "Restored it into the cluster")
 }

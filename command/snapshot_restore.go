@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 
 	"github.com/hashicorp/consul/api"
@@ -62,16 +63,22 @@ func (v *verb) restoreAll(path string, skipEnterprise bool) error {
 		return err
 	}
 	defer file.Close()
-	m := v.meter(fmt.Sprintf("Restoring index %d", meta.Index), length)
-	defer m.clear()
 	options := &api.WriteOptions{}
 	if skipEnterprise {
 		options = options.WithContext(context.WithValue(context.Background(), queryKey{}, url.Values{"skip-enterprise": {""}}))
 	}
+	return v.restoreFrom(client, file, length, meta.Index, options, "Restored snapshot")
+}
+
+// restoreFrom makes a snapshot of so many bytes the state of the cluster, and then
+// says that it has.
+func (v *verb) restoreFrom(client *api.Client, file io.Reader, length int64, index uint64, options *api.WriteOptions, done string) error {
+	m := v.meter(fmt.Sprintf("Restoring index %d", index), length)
+	defer m.clear()
 	if err := client.Snapshot().Restore(options, m.reader(file)); err != nil {
 		return fmt.Errorf("restoring snapshot: %w", err)
 	}
 	m.clear()
-	_, err = fmt.Fprintln(v.stdout, "Restored snapshot")
+	_, err := fmt.Fprintln(v.stdout, done)
 	return err
 }

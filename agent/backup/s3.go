@@ -37,6 +37,9 @@ func openS3(u *url.URL, o Options) (Target, error) {
 	if u.Host == "" {
 		return nil, structs.Errorf(structs.Invalid, "backup target %s names no bucket: s3://bucket/prefix", u.Redacted())
 	}
+	if u.User != nil {
+		return nil, structs.Errorf(structs.Invalid, "backup target %s: the access key does not go into the URL, see backup.credentials_file", u.Redacted())
+	}
 	query := u.Query()
 	for key := range query {
 		if key != "endpoint" && key != "region" {

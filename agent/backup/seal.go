@@ -168,7 +168,7 @@ func (s *sealed) open(name string, body io.Reader) (io.Reader, error) {
 	case err == nil:
 		return unsealing{plain, source, name}, nil
 	case errors.As(err, &no):
-		return nil, structs.Errorf(structs.Invalid, "%s is encrypted for another key than the ones given", name)
+		return nil, structs.Errorf(structs.Invalid, "%s is encrypted for another key or passphrase than the one given", name)
 	case source.err != nil:
 		return nil, source.err
 	}

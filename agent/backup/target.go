@@ -67,7 +67,7 @@ func openPlain(target string, o Options) (Target, error) {
 	}
 	u, err := url.Parse(target)
 	if err != nil {
-		return nil, structs.Errorf(structs.Invalid, "backup target %q is not a URL", target)
+		return nil, structs.Errorf(structs.Invalid, "the backup target that begins with %s:// is not a URL", scheme) // there may be a secret in it
 	}
 	switch scheme {
 	case "file":

@@ -73,7 +73,7 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 			}
 			return result, nil
 		}
-		if r.writing || ctx.Err() != nil {
+		if r.writing || ctx.Err() != nil || structs.IsCode(err, structs.Invalid) { // the wrong key does not open older ones either
 			return nil, err
 		}
 		if !errors.Is(err, errOtherChain) && !errors.Is(err, errTooLate) {
@@ -86,7 +86,11 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	return nil, structs.Errorf(structs.NotFound, "none of the %d good backups in the target is of that moment or before", len(backups))
+	if len(backups) == 0 {
+		return nil, structs.Errorf(structs.NotFound, "there is no good backup at the target")
+	}
+	return nil, structs.Errorf(structs.NotFound, "none of the %d good backups at the target is of that moment or before: the oldest is of index %d, %s",
+		len(backups), backups[0].Index, backups[0].Time.UTC().Format(time.RFC3339))
 }
 
 var (
