@@ -70,7 +70,7 @@ func (a *attempt) run() error {
 	}
 	due := false
 	a.report(func(s *structs.BackupStatus) {
-		due = a.until > s.Started || !a.due(a.latest).After(time.Now())
+		due = a.until > s.Started || !a.due(s.Last).After(time.Now())
 		if due {
 			s.Started++
 			s.Running = true
@@ -102,20 +102,19 @@ func (a *attempt) look() error {
 		return err
 	}
 	a.alive.Reset(stallTime)
-	good, latest, now := 0, time.Time{}, time.Now()
+	good, come := 0, time.Now().Add(clockMargin)
+	var last *structs.BackupRecord
 	for i := range records {
 		r := &records[i]
 		if !r.Good() || r.ClusterID != a.clusterID {
 			continue
 		}
 		good++
-		if r.Time.After(latest) && r.Time.Before(now.Add(clockMargin)) {
-			latest = r.Time
+		if r.Time.Before(come) { // what a clock that was ahead has dated must not hold up others
+			last = r
 		}
 	}
-	a.report(func(s *structs.BackupStatus) {
-		s.Backups, s.Last, a.latest = good, newest(records, a.clusterID), latest
-	})
+	a.report(func(s *structs.BackupStatus) { s.Backups, s.Last = good, last })
 	return nil
 }
 

@@ -47,8 +47,7 @@ type Keeper struct {
 
 	mu     sync.Mutex // guards the fields below
 	status structs.BackupStatus
-	until  uint64    // attempts up to this number were asked for
-	latest time.Time // of the last good backup whose time has come; zero: there is none
+	until  uint64 // attempts up to this number were asked for
 }
 
 var _ rpcserver.Backups = (*Keeper)(nil)
@@ -194,21 +193,22 @@ func (l *lead) turn(ctx context.Context, gauges <-chan time.Time) {
 				s.Running, s.Finished, s.Succeeded = false, s.Started, s.Started
 			}
 			s.Failures = 0
-			s.Next = l.due(l.latest)
+			s.Next = l.due(s.Last)
 		})
 	}
 }
 
 // due is when the next backup is, after the last good one: at once if there is none.
-func (l *lead) due(last time.Time) time.Time {
+func (l *lead) due(last *structs.BackupRecord) time.Time {
 	now := time.Now()
-	if last.IsZero() {
+	if last == nil {
 		return now
 	}
-	if last.After(now) {
-		last = now // another server's clock is ahead
+	at := last.Time
+	if at.After(now) {
+		at = now // another server's clock is ahead
 	}
-	return l.Schedule.Next(last)
+	return l.Schedule.Next(at)
 }
 
 func (l *lead) failed(err error) {

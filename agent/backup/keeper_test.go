@@ -251,6 +251,9 @@ func TestClockThatGoesBack(t *testing.T) {
 		if diff := cmp.Diff([]string{"3h0m0s", "4h0m0s", "48h0m0s", "49h0m0s"}, times(t, k.target, start)); diff != "" {
 			t.Errorf("backups (-want +got):\n%s", diff)
 		}
+		if s := k.Status(); s.Last == nil || s.Last.Time.After(time.Now()) || s.Backups != 4 {
+			t.Errorf("status: got %+v, want the last backup that was taken", s)
+		}
 	})
 }
 

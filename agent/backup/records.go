@@ -90,7 +90,7 @@ func Find(records []structs.BackupRecord, name string) (*structs.BackupRecord, e
 		}
 		return nil, structs.Errorf(structs.Corrupt, "backup %s is no good: %s", records[i].Name, reason(&records[i]))
 	}
-	latest := newest(records, "")
+	latest := newest(records)
 	if latest == nil {
 		return nil, structs.Errorf(structs.NotFound, "there is no good backup at the target")
 	}
@@ -116,11 +116,11 @@ func reason(r *structs.BackupRecord) string {
 	return "it was not verified"
 }
 
-// newest returns the newest good backup, of one cluster if its id is given.
-func newest(records []structs.BackupRecord, clusterID string) *structs.BackupRecord {
+// newest returns the newest good backup.
+func newest(records []structs.BackupRecord) *structs.BackupRecord {
 	for i := range slices.Backward(records) {
-		if r := &records[i]; r.Good() && (clusterID == "" || r.ClusterID == clusterID) {
-			return r
+		if records[i].Good() {
+			return &records[i]
 		}
 	}
 	return nil

@@ -658,7 +658,10 @@ func TestOneBackupForAChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, target := newHistory(t), newMemory()
 		taken := 0
-		a := journal.New(journal.Config{Source: h, Target: target, Lag: 5 * time.Second, Backup: func(context.Context) error {
+		source := &shared{history: h}
+		a := journal.New(journal.Config{Source: source, Target: target, Lag: 5 * time.Second, Backup: func(context.Context) error {
+			source.mu.Lock()
+			defer source.mu.Unlock()
 			taken++
 			return h.backupOf(target, time.Now().Add(-3*time.Hour)) // by a clock that is behind that of the chain's beginning
 		}})
@@ -672,6 +675,36 @@ func TestOneBackupForAChain(t *testing.T) {
 			t.Errorf("took %d backups, still waits: %v", taken, s.AwaitBackup)
 		}
 	})
+}
+
+// shared is a history that an Archiver may use while it runs.
+type shared struct {
+	*history
+	mu sync.Mutex
+}
+
+func (s *shared) Committed() (first, last uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.Committed()
+}
+
+func (s *shared) Entry(index uint64) (*raft.Log, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.Entry(index)
+}
+
+func (s *shared) LogChain() (string, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.LogChain()
+}
+
+func (s *shared) StartLogChain(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.StartLogChain(id)
 }
 
 // What a chain's own backups need stays, though another cluster at the target got
