@@ -69,7 +69,7 @@ func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done 
 		return p, false, misusef("-chain goes with -to-index, -to-time, -before or -to-end")
 	}
 	p = journal.Point{Index: *f.index, Chain: *f.chain}
-	if p.Time, err = moment(*f.time); err != nil || *f.before == "" {
+	if p.Time, err = upTo(*f.time); err != nil || *f.before == "" {
 		return p, false, err
 	}
 	// A command on the empty key is shown with nothing behind it.

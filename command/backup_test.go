@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -145,6 +146,44 @@ func TestBeforeWithAPartThatCannotBeRead(t *testing.T) {
 		}
 		if out = run(t, "backup", "log", "-target="+dir); !strings.Contains(out, name) || !strings.Contains(out, "(exit ") {
 			t.Errorf("%q: log: got %s", tt.ending, out)
+		}
+	}
+}
+
+// The time that backup log shows of a change, in milliseconds, is one up to which
+// it can be had: not a moment that lies before it.
+func TestTimesAreThoseShown(t *testing.T) {
+	dir := t.TempDir()
+	newServer(t, `-hcl=backup { target = "`+dir+`" log_lag = "20ms" }`)
+	t.Chdir(t.TempDir())
+	var lines []string
+	for range 100 {
+		if out := run(t, "backup", "status"); strings.Contains(out, "to index") && !strings.Contains(out, "to index 0") && !strings.Contains(out, "Awaits") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for i := range 3 {
+		run(t, "kv", "put", "k", fmt.Sprint(i))
+		time.Sleep(2 * time.Millisecond) // so that each has a millisecond of its own
+	}
+	for range 100 {
+		if lines = strings.Split(strings.TrimSpace(run(t, "backup", "log", "-target="+dir, "-prefix=k")), "\n"); len(lines) == 4 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if len(lines) != 4 {
+		t.Fatalf("the log: got %q", lines)
+	}
+	for i, line := range lines[1:] {
+		shown := strings.Fields(line)
+		out := run(t, "backup", "restore", "-target="+dir, "-to-time="+shown[1], "-to-file=at.snap")
+		if got := run(t, "snapshot", "get", "at.snap", "k"); !strings.HasPrefix(got, fmt.Sprint(i)) {
+			t.Errorf("up to %s: got %s, want %d: %s", shown[1], got, i, out)
+		}
+		if out := run(t, "backup", "log", "-target="+dir, "-prefix=k", "-since="+shown[1], "-until="+shown[1]); !strings.Contains(out, shown[1]) {
+			t.Errorf("from %s until then: got %s", shown[1], out)
 		}
 	}
 }
