@@ -164,6 +164,9 @@ func TestPrefixWithAKeyThatIsNoText(t *testing.T) {
 	if !strings.Contains(got, `"app/\xff" is no UTF-8 text`) || !strings.HasSuffix(got, "(exit 1)\n") {
 		t.Errorf("got %s", got)
 	}
+	if got = run(t, "snapshot", "export", "-kv", "binary.snap"); !strings.Contains(got, "the names of 1 keys") || !strings.HasSuffix(got, "(exit 2)\n") {
+		t.Errorf("export: got %s", got)
+	}
 	for _, body := range f.bodies {
 		if strings.Contains(body, "KV") {
 			t.Errorf("it wrote %s", body)
