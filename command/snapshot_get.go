@@ -78,7 +78,8 @@ autopilot, metadata and index; for what Praetor does not serve, the name of the 
 API, so values of keys are in base64.
 
 With -kv only keys are printed, as the JSON array that "praetor kv import" reads. The file has been checked as a whole
-only when the exit code is 0, or 2: then some keys are no UTF-8 text, which JSON cannot show as it is. FILE may be - for standard input, or state.bin as for inspect.`,
+only when the exit code is 0, or 2: then some keys are no UTF-8 text, which JSON cannot show as it is. FILE may be - for
+standard input, or state.bin as for inspect.`,
 		[]string{`snapshot export backup.snap | jq -c 'select(.Type=="session").Data'`,
 			`snapshot export -kv backup.snap app/ > app.json && praetor kv import @app.json`}}
 	kv := v.flags.Bool("kv", false, "Print keys alone, in the form of kv import.")
