@@ -635,6 +635,45 @@ func TestDamageBringsNoOtherHistory(t *testing.T) {
 	}
 }
 
+// Another history that has the index does not stand in for the youngest one when
+// that is damaged: not one that a cluster lost with its quorum, and not another
+// cluster's.
+func TestDamageBringsNoOtherHistoryOfTheIndex(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ cluster, lose string }{{"", "log/"}, {"heir", "snap/"}} {
+		target := newMemory()
+		first, second := newHistory(t), newHistory(t)
+		second.cluster, second.now = tt.cluster, first.now.Add(time.Hour)
+		for _, h := range []*history{first, second} {
+			a := h.archiver(target, 1<<20)
+			a.Turn(t.Context())
+			must(t, h.backup(target))
+			for i := range 4 {
+				h.set("k", fmt.Sprint(h.cluster, i, h.now))
+			}
+			a.Turn(t.Context())
+		}
+		victim := ""
+		for _, name := range target.names(tt.lose) {
+			if strings.HasSuffix(name, ".json") {
+				continue
+			}
+			chain, _ := second.LogChain()
+			if tt.lose == "log/" && strings.Contains(name, "-"+chain[:8]+"-") && !strings.Contains(name, fmt.Sprintf("%020d-", 1)) ||
+				tt.lose == "snap/" && strings.Contains(name, fmt.Sprint(second.now.Add(-4*time.Second).UnixMilli())) {
+				victim = name
+			}
+		}
+		if victim == "" {
+			t.Fatalf("%s: nothing to lose in %q", tt.lose, target.names(tt.lose))
+		}
+		target.objects[victim][60] ^= 1
+		if result, _, err := rebuild(target, journal.Point{Index: second.last}); err == nil {
+			t.Errorf("%s: built index %d of the other history from %s, with the notes %q", tt.lose, result.Index, result.Backup, result.Notes)
+		}
+	}
+}
+
 // The end is not that of another cluster which got less far.
 func TestEndOfAnotherCluster(t *testing.T) {
 	t.Parallel()
