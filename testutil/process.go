@@ -61,7 +61,7 @@ type Process struct {
 // ends, and its output shown if the test failed.
 func NewProcess(t testing.TB, args ...string) *Process {
 	t.Helper()
-	ports := freePorts(t, 3)
+	ports := FreePorts(t, 3)
 	p := &Process{t: t, args: args, Dir: filepath.Join(t.TempDir(), "data"), RPC: ports[0], Serf: ports[1], HTTP: ports[2], out: &output{}}
 	t.Cleanup(func() {
 		p.Kill()
@@ -162,7 +162,8 @@ func Run(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-func freePorts(t testing.TB, n int) []int {
+// FreePorts are ports of 127.0.0.1 that nobody listened on just now.
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
 	for i := range ports {
