@@ -92,6 +92,7 @@ func (c *agentCommand) Run(args []string) int {
 	if err != nil {
 		return c.failed(err)
 	}
+	agent.TuneCollector()
 	c.ui.Output("==> Starting Praetor agent...")
 	a, err := c.start(cfg, agent.Options{
 		LogOutput: &cli.UiWriter{Ui: c.ui},
