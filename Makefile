@@ -6,7 +6,7 @@ FUZZTIME ?= 5000x
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test long check fuzz-short corruption drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery microbench cluster clean help
+.PHONY: build run test long check fuzz-short corruption drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery bench-peers etcd microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -67,6 +67,19 @@ bench-coordination: ## measure transactions, locks and sessions beside plain wri
 
 bench-recovery: ## measure save, restore and start-up at 1,000,000 keys (about 3 minutes)
 	$(GO) test -run '^$$' -bench Recovery -benchtime 1x -timeout 30m ./testutil/bench
+
+# ROWS=put,get runs only those rows, QUICK=1 one short round of each, PROFILE=dir writes CPU profiles of our servers.
+bench-peers: etcd ## measure our servers beside Debian's etcd (about 15 minutes)
+	ETCD="$$(command -v etcd || echo $(CURDIR)/data/etcd/usr/bin/etcd)" ROWS="$(ROWS)" QUICK="$(QUICK)" PROFILE="$(abspath $(PROFILE))" \
+		$(GO) test -C testutil/bench/peers -run '^$$' -bench Peers -benchtime 1x -timeout 60m .
+
+# The package is unpacked, not installed: nothing starts, and nobody need be root if apt knows its packages.
+etcd: ## see that there is an etcd: the one on the path, or Debian's etcd-server in ./data/etcd
+	@command -v etcd >/dev/null || [ -x data/etcd/usr/bin/etcd ] || { \
+		mkdir -p data/etcd && cd data/etcd && \
+		{ apt-get download etcd-server || { apt-get update && apt-get download etcd-server; }; } && \
+		dpkg-deb -x etcd-server_*.deb . && rm etcd-server_*.deb; } || \
+		{ echo "bench-peers: no etcd on the path, and apt-get cannot fetch Debian's etcd-server: install it, or put an etcd on the path"; exit 1; }
 
 microbench: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./fsm/... ./rpcserver/... ./state/... ./structs/...

@@ -18,6 +18,7 @@ type httpAPI struct {
 	agent     *Agent
 	router    *router
 	writeFrom []netip.Prefix // networks that may change things; none: all
+	date      dateHeader
 }
 
 // handler returns the HTTP API. Call it once per agent.
@@ -52,6 +53,7 @@ func (h *httpAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	settings := h.agent.settings()
 	header := w.Header()
+	h.date.set(header, start)
 	if strings.HasPrefix(r.URL.Path, "/v1/") {
 		h.agent.setEpoch(header, h.agent.server.Epoch())
 	}

@@ -110,6 +110,9 @@ func (a *Agent) download(from string, w io.Writer) (name string, err error) {
 		return "", err
 	}
 	record, err := backup.Find(records, name)
+	if structs.IsCode(err, structs.NotFound) && where == "" && strings.HasSuffix(name, ".snap") {
+		return "", structs.Errorf(structs.NotFound, "there is neither a file %s nor a backup of that name at the target", name)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -118,6 +121,9 @@ func (a *Agent) download(from string, w io.Writer) (name string, err error) {
 	}
 	// The newest state there is: the backup with all of the log that was archived behind it.
 	result, err := journal.Rebuild(a.ctx, target, journal.Point{}, a.config.DataDir, w)
+	if structs.IsCode(err, structs.Invalid) {
+		return "", err
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: to leave out the log, name the backup, as in -restore-from=%s", err, record.Name)
 	}
@@ -155,10 +161,22 @@ func (r *restoration) into(a *Agent) error {
 	if err := a.server.StartFrom(ctx, r.file); err != nil {
 		return fmt.Errorf("-restore-from: restore backup %s: %w", r.name, err)
 	}
-	if err := os.Remove(r.mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeForGood(r.mark); err != nil { // else it would ask to start over, after writes were acknowledged
 		return fmt.Errorf("-restore-from: %w", err)
 	}
 	r.release()
 	a.logger.Warn("this is a new cluster, started from a backup", "backup", r.name)
 	return nil
+}
+
+// removeForGood removes a file so that a crash does not bring it back.
+func removeForGood(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -83,10 +83,16 @@ func (c *agentCommand) Run(args []string) int {
 	if fs.NArg() > 0 {
 		return c.misused("Too many arguments (expected 0, got %d)", fs.NArg())
 	}
+	empty := false
+	fs.Visit(func(f *flag.Flag) { empty = empty || f.Name == "restore-from" && flags.RestoreFrom == "" })
+	if empty { // a variable that is not set must not start an empty cluster
+		return c.misused("-restore-from is empty: name a backup, or latest")
+	}
 	cfg, warnings, err := config.Load(flags)
 	if err != nil {
 		return c.failed(err)
 	}
+	agent.TuneCollector()
 	c.ui.Output("==> Starting Praetor agent...")
 	a, err := c.start(cfg, agent.Options{
 		LogOutput: &cli.UiWriter{Ui: c.ui},

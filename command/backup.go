@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,6 +81,10 @@ encrypted target can be listed without a key.`,
 		}
 		if v.json() {
 			return v.printJSON(append([]structs.BackupRecord{}, records...))
+		}
+		if len(records) == 0 {
+			fmt.Fprintln(v.stderr, "There is no backup at this target.")
+			return nil
 		}
 		rows := [][]string{{"Name", "Time", "Index", "Size", "Server", "Encrypted", "State"}}
 		for i := range records {
@@ -187,6 +190,12 @@ archived log. To start a new cluster from a backup: praetor agent -server -boots
 	point := newPointFlags(v.flags)
 	to := point.file
 	v.run = func([]string) error {
+		if err := v.refuseEmpty("name", "to-time", "before", "chain", "to-file"); err != nil {
+			return err
+		}
+		if point.indexIsZero(v.set) {
+			return misusef("-to-index is 0: entries are counted from 1")
+		}
 		if point.given() {
 			if *name != "latest" {
 				return misusef("-name is a backup as it is: it excludes -to-index, -to-time, -before and -to-end")
@@ -206,34 +215,18 @@ archived log. To start a new cluster from a backup: praetor agent -server -boots
 			return fmt.Errorf("choosing a backup: %w", err)
 		}
 		if *to != "" {
-			if err := v.fetchBackup(target, r, *to+".unverified"); err != nil {
+			err := create(*to+".unverified", func(file io.Writer) error { return v.fetch(target, r, file) })
+			if err != nil {
 				return err
 			}
 			if _, err := v.publish(*to+".unverified", *to); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(v.stdout, "Wrote backup %s to %s\n", r.Name, *to)
+			_, err = fmt.Fprintf(v.stdout, "Wrote backup %s to %s\n", r.Name, *to)
 			return err
 		}
 		return v.restoreBackup(target, r)
 	}
-}
-
-// fetchBackup writes a verified backup to path; nothing stays if it fails.
-func (v *verb) fetchBackup(target backup.Target, r *structs.BackupRecord, path string) (err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("creating snapshot file: %w", err)
-	}
-	defer func() {
-		if err = errors.Join(err, file.Close()); err != nil {
-			_ = os.Remove(path)
-		}
-	}()
-	if err := v.fetch(target, r, file); err != nil {
-		return err
-	}
-	return file.Sync()
 }
 
 func (v *verb) fetch(target backup.Target, r *structs.BackupRecord, w io.Writer) error {
@@ -266,12 +259,5 @@ func (v *verb) restoreBackup(target backup.Target, r *structs.BackupRecord) erro
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading snapshot file: %w", err)
 	}
-	m := v.meter(fmt.Sprintf("Restoring index %d", r.Index), r.Size)
-	defer m.clear()
-	if err := client.Snapshot().Restore(nil, m.reader(file)); err != nil {
-		return fmt.Errorf("restoring backup %s: %w", r.Name, err)
-	}
-	m.clear()
-	_, err = fmt.Fprintf(v.stdout, "Restored backup %s\n", r.Name)
-	return err
+	return v.restoreFrom(client, file, r.Size, r.Index, nil, "Restored backup "+r.Name)
 }

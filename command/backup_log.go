@@ -35,7 +35,7 @@ was: 90m.`,
 		if filter.Since, err = moment(*since); err != nil {
 			return err
 		}
-		if filter.Until, err = moment(*until); err != nil {
+		if filter.Until, err = upTo(*until); err != nil {
 			return err
 		}
 		changes, damage, err := v.changes(source, filter, *everything)
@@ -80,6 +80,8 @@ func (v *verb) changes(source *targetFlags, filter journal.Filter, everything bo
 	changes = []journal.Change{}
 	for c, err := range log.Changes(ctx, filter) {
 		switch {
+		case err != nil && !structs.IsCode(err, structs.Corrupt) && !structs.IsCode(err, structs.NotFound):
+			return nil, nil, fmt.Errorf("reading the archived log: %w", err)
 		case err != nil:
 			damage = append(damage, err)
 		case everything || !byItself(&c):
@@ -126,6 +128,16 @@ func moment(text string) (time.Time, error) {
 		return time.Now().Add(-ago), nil
 	}
 	return time.Time{}, misusef("%q is not a time: write 2026-03-01T12:00:00Z, \"2026-03-01 12:00:00\" or, for how long ago, 90m", text)
+}
+
+// upTo reads the end of a stretch of time. One in milliseconds, as log shows them,
+// is meant with all of its last millisecond: what is shown then is in it.
+func upTo(text string) (time.Time, error) {
+	t, err := moment(text)
+	if err == nil && strings.Contains(text, ".") && t.Nanosecond()%int(time.Millisecond) == 0 {
+		t = t.Add(time.Millisecond - 1)
+	}
+	return t, err
 }
 
 // logRows are what the status says of the archived log.

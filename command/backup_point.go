@@ -1,9 +1,7 @@
 package command
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -46,6 +44,13 @@ func (f *pointFlags) given() bool {
 	return *f.index != 0 || *f.time != "" || *f.before != "" || *f.end || *f.first || *f.listing || *f.chain != ""
 }
 
+// indexIsZero reports whether -to-index=0 was said, which is no index and must not
+// mean the newest backup.
+func (f *pointFlags) indexIsZero(set *flag.FlagSet) (zero bool) {
+	set.Visit(func(given *flag.Flag) { zero = zero || given.Name == "to-index" && *f.index == 0 })
+	return zero
+}
+
 // point finds the moment. done: it has been shown, and nothing more is wanted.
 func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done bool, err error) {
 	count := 0
@@ -64,7 +69,7 @@ func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done 
 		return p, false, misusef("-chain goes with -to-index, -to-time, -before or -to-end")
 	}
 	p = journal.Point{Index: *f.index, Chain: *f.chain}
-	if p.Time, err = moment(*f.time); err != nil || *f.before == "" {
+	if p.Time, err = upTo(*f.time); err != nil || *f.before == "" {
 		return p, false, err
 	}
 	// A command on the empty key is shown with nothing behind it.
@@ -84,6 +89,9 @@ func (v *verb) point(f *pointFlags, source *targetFlags) (p journal.Point, done 
 	}
 	if *f.listing {
 		return p, true, v.printChanges(found)
+	}
+	if len(damage) > 0 {
+		return p, false, failf("Part of the archived log cannot be read, and %q may stand there: -list shows where else it does, -to-index takes the moment.", *f.before)
 	}
 	if len(found) == 0 {
 		return p, false, failf("There is no %q in the archived log: \"praetor backup log\" shows what there is.", *f.before)
@@ -132,19 +140,17 @@ func (v *verb) restorePoint(f *pointFlags, source *targetFlags) error {
 		_, err := fmt.Fprintf(v.stdout, "Wrote and verified %s\n", path)
 		return err
 	}
-	return v.upload(path)
+	return v.upload(path, result.Index)
 }
 
 // build writes the state to a file, which gets its name once it was read back.
 func (v *verb) build(target backup.Target, p journal.Point, path string) (result *journal.Result, err error) {
 	temporary := path + ".unverified"
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	err = create(temporary, func(file io.Writer) (err error) {
+		result, err = journal.Rebuild(context.Background(), target, p, "", file)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	result, err = journal.Rebuild(context.Background(), target, p, "", file)
-	if err = errors.Join(err, cmp.Or(file.Sync(), file.Close())); err != nil {
-		_ = os.Remove(temporary)
 		return nil, err
 	}
 	_, err = v.publish(temporary, path)
@@ -152,7 +158,7 @@ func (v *verb) build(target backup.Target, p journal.Point, path string) (result
 }
 
 // upload puts a snapshot file into the cluster.
-func (v *verb) upload(path string) error {
+func (v *verb) upload(path string, index uint64) error {
 	client, err := v.connection.client()
 	if err != nil {
 		return err
@@ -162,12 +168,5 @@ func (v *verb) upload(path string) error {
 		return err
 	}
 	defer file.Close()
-	m := v.meter("Restoring", length)
-	defer m.clear()
-	if err := client.Snapshot().Restore(nil, io.Reader(m.reader(file))); err != nil {
-		return fmt.Errorf("restoring snapshot: %w", err)
-	}
-	m.clear()
-	_, err = fmt.Fprintln(v.stdout, "Restored it into the cluster")
-	return err
+	return v.restoreFrom(client, file, length, index, nil, "Restored it into the cluster")
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,5 +121,69 @@ func TestBackupRestore(t *testing.T) {
 	}
 	if left, _ := filepath.Glob("y.snap*"); f.restored != nil || len(left) > 0 {
 		t.Errorf("a damaged backup was used: %q", left)
+	}
+}
+
+// A command that may stand in a part of the log that cannot be read is not looked
+// for in the rest: what is found may not be the last.
+func TestBeforeWithAPartThatCannotBeRead(t *testing.T) {
+	f := newFake(t)
+	name := "00000000000000000001-00000000000000000003-0123abcd-0123456789abcdef.seg"
+	for _, tt := range []struct{ ending, want string }{
+		{"", "Part of the archived log cannot be read"},
+		{".age", "is encrypted: give the identity file or the passphrase file that opens it"},
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "log"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "log", name+tt.ending), bytes.Repeat([]byte("junk"), 100), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := run(t, "backup", "restore", "-target="+dir, "-before=delete-tree app/")
+		if !strings.Contains(out, tt.want) || strings.Contains(out, "There is no") || f.restored != nil {
+			t.Errorf("%q: got %s", tt.ending, out)
+		}
+		if out = run(t, "backup", "log", "-target="+dir); !strings.Contains(out, name) || !strings.Contains(out, "(exit ") {
+			t.Errorf("%q: log: got %s", tt.ending, out)
+		}
+	}
+}
+
+// The time that backup log shows of a change, in milliseconds, is one up to which
+// it can be had: not a moment that lies before it.
+func TestTimesAreThoseShown(t *testing.T) {
+	dir := t.TempDir()
+	newServer(t, `-hcl=backup { target = "`+dir+`" log_lag = "20ms" }`)
+	t.Chdir(t.TempDir())
+	var lines []string
+	for range 100 {
+		if out := run(t, "backup", "status"); strings.Contains(out, "to index") && !strings.Contains(out, "to index 0") && !strings.Contains(out, "Awaits") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for i := range 3 {
+		run(t, "kv", "put", "k", fmt.Sprint(i))
+		time.Sleep(2 * time.Millisecond) // so that each has a millisecond of its own
+	}
+	for range 100 {
+		if lines = strings.Split(strings.TrimSpace(run(t, "backup", "log", "-target="+dir, "-prefix=k")), "\n"); len(lines) == 4 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if len(lines) != 4 {
+		t.Fatalf("the log: got %q", lines)
+	}
+	for i, line := range lines[1:] {
+		shown := strings.Fields(line)
+		out := run(t, "backup", "restore", "-target="+dir, "-to-time="+shown[1], "-to-file=at.snap")
+		if got := run(t, "snapshot", "get", "at.snap", "k"); !strings.HasPrefix(got, fmt.Sprint(i)) {
+			t.Errorf("up to %s: got %s, want %d: %s", shown[1], got, i, out)
+		}
+		if out := run(t, "backup", "log", "-target="+dir, "-prefix=k", "-since="+shown[1], "-until="+shown[1]); !strings.Contains(out, shown[1]) {
+			t.Errorf("from %s until then: got %s", shown[1], out)
+		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // newServer starts a real server in memory and makes it the one that commands
-// talk to. With -dev its election takes well under a second.
-func newServer(t *testing.T) {
+// talk to, with more flags. With -dev its election takes well under a second.
+func newServer(t *testing.T, more ...string) {
 	t.Helper()
 	ports := make([]string, 3)
 	var listeners []net.Listener
@@ -32,7 +32,7 @@ func newServer(t *testing.T) {
 	}
 	fs := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags := config.AddFlags(fs)
-	if err := fs.Parse([]string{"-dev", "-node=one", "-http-port=" + ports[0], "-server-port=" + ports[1], "-serf-lan-port=" + ports[2]}); err != nil {
+	if err := fs.Parse(append([]string{"-dev", "-node=one", "-http-port=" + ports[0], "-server-port=" + ports[1], "-serf-lan-port=" + ports[2]}, more...)); err != nil {
 		t.Fatal(err)
 	}
 	cfg, _, err := config.Load(flags)

@@ -24,31 +24,9 @@ the other's.`,
 		`snapshot restore -prefix=app/ -dry-run backup.snap`},
 }
 
-// readArchive reads an archive to its end, hands its state to use as it comes,
-// and returns its metadata. What is wrong with the archive is told before what
-// is wrong with the state, which may be the consequence.
-func readArchive(r io.Reader, use func(state io.Reader) error) (*raft.SnapshotMeta, error) {
-	state, w := io.Pipe()
-	used := make(chan error, 1)
-	go func() {
-		err := use(state)
-		_, _ = io.Copy(io.Discard, state) // the archive's own checks go on
-		used <- err
-	}()
-	meta, err := archive.Read(r, w)
-	_ = w.CloseWithError(err)
-	if useErr := <-used; err == nil {
-		err = useErr
-	}
-	if err != nil {
-		return nil, err
-	}
-	return meta, nil
-}
-
 // loadArchive reads a snapshot as a server does that restores it.
 func loadArchive(r io.Reader, skipEnterprise bool) (meta *raft.SnapshotMeta, dropped structs.Dropped, err error) {
-	meta, err = readArchive(r, func(state io.Reader) (err error) {
+	meta, err = archive.Decode(r, func(state io.Reader) (err error) {
 		if skipEnterprise {
 			_, dropped, err = fsm.LoadWithoutEnterprise(state)
 		} else {
@@ -77,7 +55,7 @@ FILE.unverified, and what FILE was before stays. A file that does not pass is ke
 		if err != nil {
 			return err
 		}
-		if err := v.download(client, path+".unverified"); err != nil {
+		if err := create(path+".unverified", func(file io.Writer) error { return v.download(client, file) }); err != nil {
 			return err
 		}
 		meta, err := v.publish(path+".unverified", path)
@@ -89,8 +67,8 @@ FILE.unverified, and what FILE was before stays. A file that does not pass is ke
 	}
 }
 
-// download writes a new snapshot to path, durably; nothing stays if it fails.
-func (v *verb) download(client *api.Client, path string) (err error) {
+// create writes a new file at path, durably; nothing stays if that fails.
+func create(path string, write func(io.Writer) error) (err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("creating snapshot file: %w", err)
@@ -100,6 +78,14 @@ func (v *verb) download(client *api.Client, path string) (err error) {
 			_ = os.Remove(path)
 		}
 	}()
+	if err := write(file); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// download writes a new snapshot of the cluster.
+func (v *verb) download(client *api.Client, file io.Writer) error {
 	body, _, err := client.Snapshot().Save(v.connection.read())
 	if err != nil {
 		return fmt.Errorf("saving snapshot: %w", err)
@@ -110,7 +96,7 @@ func (v *verb) download(client *api.Client, path string) (err error) {
 	if _, err := io.Copy(file, m.reader(body)); err != nil {
 		return fmt.Errorf("saving snapshot: it did not arrive whole: %w", err)
 	}
-	return file.Sync()
+	return nil
 }
 
 // publish verifies the file at temporary and gives it its name.

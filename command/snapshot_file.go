@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"praetor/fsm"
+	"praetor/fsm/archive"
 	"praetor/structs"
 )
 
@@ -51,7 +52,7 @@ func errDirectory(path string) error {
 // sums have been checked.
 func (f *snapshotFile) stream(use func(state io.Reader) error) (*raft.SnapshotMeta, error) {
 	if f.path == "-" {
-		return readArchive(f.stdin, use)
+		return archive.Decode(f.stdin, use)
 	}
 	file, err := os.Open(f.path)
 	if err != nil {
@@ -59,7 +60,7 @@ func (f *snapshotFile) stream(use func(state io.Reader) error) (*raft.SnapshotMe
 	}
 	defer file.Close()
 	if filepath.Base(f.path) != "state.bin" {
-		return readArchive(file, use)
+		return archive.Decode(file, use)
 	}
 	meta, err := f.neighbour()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/posener/complete"
 
@@ -77,7 +78,8 @@ autopilot, metadata and index; for what Praetor does not serve, the name of the 
 API, so values of keys are in base64.
 
 With -kv only keys are printed, as the JSON array that "praetor kv import" reads. The file has been checked as a whole
-only when the exit code is 0. FILE may be - for standard input, or state.bin as for inspect.`,
+only when the exit code is 0, or 2: then some keys are no UTF-8 text, which JSON cannot show as it is. FILE may be - for
+standard input, or state.bin as for inspect.`,
 		[]string{`snapshot export backup.snap | jq -c 'select(.Type=="session").Data'`,
 			`snapshot export -kv backup.snap app/ > app.json && praetor kv import @app.json`}}
 	kv := v.flags.Bool("kv", false, "Print keys alone, in the form of kv import.")
@@ -93,9 +95,13 @@ only when the exit code is 0. FILE may be - for standard input, or state.bin as 
 			print = exportArray(out)
 		}
 		prefix := trimKey(operands[1:])
+		mangled := 0
 		_, err = file.rows(func(row fsm.Row) error {
 			if prefix != "" && (row.Type != fsm.RowKey || !strings.HasPrefix(row.Name, prefix)) {
 				return nil
+			}
+			if row.Type == fsm.RowKey && !utf8.ValidString(row.Name) {
+				mangled++
 			}
 			return print(&row)
 		})
@@ -109,6 +115,10 @@ only when the exit code is 0. FILE may be - for standard input, or state.bin as 
 			return fmt.Errorf("reading snapshot: %w", err)
 		}
 		v.tellDropped(operands[0], file.dropped)
+		if mangled > 0 {
+			fmt.Fprintf(v.stderr, "Not as they are, because JSON has only text: the names of %d keys. They are no UTF-8.\n", mangled)
+			return exit(2)
+		}
 		return nil
 	}
 }

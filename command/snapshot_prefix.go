@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/consul/api"
 
@@ -65,6 +66,11 @@ func (p *prefixRestore) run() error {
 	live, err := p.live()
 	if err != nil {
 		return fmt.Errorf("reading keys under %q: %w", p.prefix, err)
+	}
+	for key := range wanted {
+		if !utf8.ValidString(key) {
+			return failf("Error! The snapshot's key %q is no UTF-8 text, and transactions are JSON: put back a prefix without it, or the whole snapshot.", key)
+		}
 	}
 	changes, same := p.difference(wanted, live)
 	if err := p.show(changes, same, meta.Index); err != nil || p.dryRun || len(changes) == 0 {

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 
 	"github.com/hashicorp/consul/api"
@@ -32,6 +33,9 @@ changed since the difference was shown; then the command stops, says so and exit
 	v.flags.BoolVar(&p.keep, "keep", false, "With -prefix: delete no keys.")
 	v.flags.BoolVar(&p.dryRun, "dry-run", false, "With -prefix: show the difference and change nothing.")
 	v.run = func(operands []string) error {
+		if err := v.refuseEmpty("prefix"); err != nil {
+			return err
+		}
 		if p.prefix != "" {
 			p.verb, p.path, p.skipEnterprise = v, operands[0], *skip
 			return p.run()
@@ -59,16 +63,22 @@ func (v *verb) restoreAll(path string, skipEnterprise bool) error {
 		return err
 	}
 	defer file.Close()
-	m := v.meter(fmt.Sprintf("Restoring index %d", meta.Index), length)
-	defer m.clear()
 	options := &api.WriteOptions{}
 	if skipEnterprise {
 		options = options.WithContext(context.WithValue(context.Background(), queryKey{}, url.Values{"skip-enterprise": {""}}))
 	}
+	return v.restoreFrom(client, file, length, meta.Index, options, "Restored snapshot")
+}
+
+// restoreFrom makes a snapshot of so many bytes the state of the cluster, and then
+// says that it has.
+func (v *verb) restoreFrom(client *api.Client, file io.Reader, length int64, index uint64, options *api.WriteOptions, done string) error {
+	m := v.meter(fmt.Sprintf("Restoring index %d", index), length)
+	defer m.clear()
 	if err := client.Snapshot().Restore(options, m.reader(file)); err != nil {
 		return fmt.Errorf("restoring snapshot: %w", err)
 	}
 	m.clear()
-	_, err = fmt.Fprintln(v.stdout, "Restored snapshot")
+	_, err := fmt.Fprintln(v.stdout, done)
 	return err
 }

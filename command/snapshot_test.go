@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -147,5 +148,28 @@ func TestPrefixIsPutBackInTransactions(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, bodies); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// JSON has no form for a key that is no text: it would be written under another
+// name.
+func TestPrefixWithAKeyThatIsNoText(t *testing.T) {
+	f := newFake(t)
+	workspace(t)
+	snap := archived(t, typed{structs.KVSRequestType, &structs.DirEntry{Key: "app/\xff", Value: []byte("2")}})
+	if err := os.WriteFile("binary.snap", snap, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, "snapshot", "restore", "-prefix=app/", "binary.snap")
+	if !strings.Contains(got, `"app/\xff" is no UTF-8 text`) || !strings.HasSuffix(got, "(exit 1)\n") {
+		t.Errorf("got %s", got)
+	}
+	if got = run(t, "snapshot", "export", "-kv", "binary.snap"); !strings.Contains(got, "the names of 1 keys") || !strings.HasSuffix(got, "(exit 2)\n") {
+		t.Errorf("export: got %s", got)
+	}
+	for _, body := range f.bodies {
+		if strings.Contains(body, "KV") {
+			t.Errorf("it wrote %s", body)
+		}
 	}
 }

@@ -90,6 +90,18 @@ func (m misuse) Error() string { return "Error! " + string(m) }
 
 func misusef(format string, args ...any) error { return misuse(fmt.Sprintf(format, args...)) }
 
+// refuseEmpty refuses flags that were given without a value, as by a variable of a
+// script that is not set: they choose what is replaced, and leaving them out chooses
+// more.
+func (v *verb) refuseEmpty(names ...string) (err error) {
+	v.set.Visit(func(f *flag.Flag) {
+		if err == nil && f.Value.String() == "" && slices.Contains(names, f.Name) {
+			err = misusef("-%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
+}
+
 // exit is an error that has been told already, or needs no telling.
 type exit int
 

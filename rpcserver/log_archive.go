@@ -9,6 +9,9 @@ import (
 	"praetor/structs"
 )
 
+// ClusterID returns the id that the cluster's backups bear, "" while it is not known.
+func (s *Server) ClusterID() string { return s.ownCluster() }
+
 // Committed returns the first index that is in the log here, and the last that
 // is committed and applied.
 func (s *Server) Committed() (first, last uint64, err error) {

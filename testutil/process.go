@@ -67,7 +67,7 @@ type Process struct {
 // ends, and if the test failed, its state and the end of its output are shown.
 func NewProcess(t testing.TB, args ...string) *Process {
 	t.Helper()
-	ports := freePorts(t, 3)
+	ports := FreePorts(t, 3)
 	p := &Process{t: t, args: args, Dir: filepath.Join(t.TempDir(), "data"), Host: "127.0.0.1", RPC: ports[0], Serf: ports[1], HTTP: ports[2], out: &output{}}
 	watched.Store(p, true)
 	t.Cleanup(p.end)
@@ -175,7 +175,8 @@ func Run(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-func freePorts(t testing.TB, n int) []int {
+// FreePorts are ports of 127.0.0.1 that nobody listened on just now.
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
 	for i := range ports {

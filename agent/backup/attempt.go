@@ -102,13 +102,19 @@ func (a *attempt) look() error {
 		return err
 	}
 	a.alive.Reset(stallTime)
-	good := 0
+	good, come := 0, time.Now().Add(clockMargin)
+	var last *structs.BackupRecord
 	for i := range records {
-		if records[i].Good() && records[i].ClusterID == a.clusterID {
-			good++
+		r := &records[i]
+		if !r.Good() || r.ClusterID != a.clusterID {
+			continue
+		}
+		good++
+		if r.Time.Before(come) { // what a clock that was ahead has dated must not hold up others
+			last = r
 		}
 	}
-	a.report(func(s *structs.BackupStatus) { s.Backups, s.Last = good, newest(records, a.clusterID) })
+	a.report(func(s *structs.BackupStatus) { s.Backups, s.Last = good, last })
 	return nil
 }
 
@@ -179,6 +185,12 @@ func (a *attempt) tidy() error {
 		}
 		a.alive.Reset(stallTime)
 		a.Logger.Info("deleted an old backup", "name", name)
+	}
+	if target, ok := a.Target.(sweeper); ok {
+		if err := target.sweep(a.ctx, time.Now().Add(-remainderOf)); err != nil { // a key may well not have the right to
+			a.Logger.Info("what was never written to its end could not be deleted", "target", a.URL, "error", err)
+		}
+		a.alive.Reset(stallTime)
 	}
 	return nil
 }

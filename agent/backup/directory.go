@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"praetor/structs"
 )
@@ -40,7 +42,7 @@ func (d directory) Put(ctx context.Context, name string, r io.Reader) (err error
 		return err
 	}
 	dir := filepath.Dir(full)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return err
 	}
 	file, err := os.CreateTemp(dir, partial)
@@ -65,9 +67,48 @@ func (d directory) Put(ctx context.Context, name string, r io.Reader) (err error
 	if err := os.Rename(file.Name(), full); err != nil {
 		return err
 	}
-	if parent, err := os.Open(dir); err == nil {
-		_ = parent.Sync() // not every file system can
-		parent.Close()
+	syncDir(dir)
+	return nil
+}
+
+// makeDir makes a directory, and those above it, so that a crash does not take
+// them away again with what is in them.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := makeDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	syncDir(filepath.Dir(dir))
+	return nil
+}
+
+func syncDir(dir string) {
+	if file, err := os.Open(dir); err == nil {
+		_ = file.Sync() // not every file system can
+		file.Close()
+	}
+}
+
+// sweep removes files whose writing was begun before a time and never ended.
+func (d directory) sweep(ctx context.Context, before time.Time) error {
+	root := os.DirFS(d.root)
+	names, err := fs.Glob(root, "*/"+partial+"*")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		info, err := fs.Stat(root, name)
+		if err != nil || !info.ModTime().Before(before) {
+			continue // one that is gone needs no sweeping
+		}
+		if err := cmp.Or(context.Cause(ctx), d.Delete(ctx, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ const (
 	stallTime   = 5 * time.Minute // without a byte going either way, an attempt is given up; a part of an upload goes in one
 	hangTime    = 5 * time.Second // for an attempt that was given up to notice
 	gaugeEvery  = 10 * time.Second
+	clockMargin = time.Minute    // by which servers' clocks may differ before their backups do not count for what is due
 	remainderOf = 24 * time.Hour // age at which what was never finished is swept up
 )
 

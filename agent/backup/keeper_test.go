@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ import (
 	"praetor/rpcserver"
 	"praetor/structs"
 	"praetor/testutil"
+	"praetor/testutil/s3"
 )
 
 // source is a state that grows by a key with each backup taken of it.
@@ -227,6 +229,84 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// A leader whose clock is behind, or was put right, goes on taking backups, and
+// deletes none of its own for those that bear a time which is still to come.
+func TestClockThatGoesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		k := newKeeping(t, t.TempDir(), func(s *backup.Settings) { s.Keep = 2 })
+		for i, ahead := range []time.Duration{48 * time.Hour, 49 * time.Hour} {
+			at := start.Add(ahead)
+			r := structs.BackupRecord{Name: fmt.Sprintf("%020d-%d", 5+i, at.UnixMilli()), Index: uint64(5 + i), Time: at, ClusterID: "cluster-a", Verified: true}
+			text, err := json.Marshal(&r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, k.target, "snap/"+r.Name+".json", string(text))
+			put(t, k.target, "snap/"+r.Name+".snap", "")
+		}
+		defer k.lead(t.Context())()
+		time.Sleep(4*time.Hour + time.Minute)
+		if diff := cmp.Diff([]string{"3h0m0s", "4h0m0s", "48h0m0s", "49h0m0s"}, times(t, k.target, start)); diff != "" {
+			t.Errorf("backups (-want +got):\n%s", diff)
+		}
+		if s := k.Status(); s.Last == nil || s.Last.Time.After(time.Now()) || s.Backups != 4 {
+			t.Errorf("status: got %+v, want the last backup that was taken", s)
+		}
+	})
+}
+
+// What a server left that was killed while it wrote is deleted after a day.
+func TestRemaindersAreSweptUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeping(t, t.TempDir(), nil)
+		old, young := filepath.Join(k.dir, "log", ".partial-1"), filepath.Join(k.dir, "snap", ".partial-2")
+		for name, age := range map[string]time.Duration{old: 25 * time.Hour, young: 20 * time.Hour} {
+			if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte("half"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(name, time.Now(), time.Now().Add(-age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer k.lead(t.Context())()
+		time.Sleep(time.Minute)
+		if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a file that was never finished is still there after a day: %v", err)
+		}
+		if _, err := os.Stat(young); err != nil {
+			t.Errorf("one that somebody may still write to: %v", err)
+		}
+	})
+}
+
+func TestUploadsAreSweptUp(t *testing.T) {
+	t.Parallel()
+	server := s3.New(t, "backups")
+	server.Abandon("prod/snap/1.snap", time.Now().Add(-25*time.Hour))
+	server.Abandon("prod/snap/2.snap", time.Now().Add(-20*time.Hour))
+	server.Abandon("another/1.snap", time.Now().Add(-25*time.Hour))
+	k := newKeeping(t, t.TempDir(), func(s *backup.Settings) {
+		s.Target = mustOpen(t, server.URL("prod"), backup.Options{CredentialsFile: credentials(t, s3.SecretKey)})
+	})
+	stop := k.lead(t.Context())
+	defer stop()
+	testutil.Eventually(t, 20*time.Second, "a backup", func() error {
+		if s := k.Status(); s.Succeeded == 0 {
+			return fmt.Errorf("got %+v", s)
+		}
+		return nil
+	})
+	if got := server.Unfinished(); got != 2 {
+		t.Errorf("%d uploads are left, want the one that may still end and the one that is not ours", got)
+	}
+}
+
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -421,6 +501,7 @@ func TestFind(t *testing.T) {
 	}
 	one := record("one", "a", 100, 1, true)
 	two := record("two", "a", 90, 2, true)
+	three := record("three", "a", 110, 3, true)
 	broken := record("broken", "a", 200, 3, false)
 	empty := record("empty", "b", 5, 4, true)
 	heir := record("heir", "c", 101, 4, true)
@@ -431,9 +512,10 @@ func TestFind(t *testing.T) {
 		want    string
 		code    structs.Code
 	}{
-		{"newest by time", []structs.BackupRecord{one, two}, "latest", "two", 0},
-		{"bad ones do not count", []structs.BackupRecord{one, two, broken}, "latest", "two", 0},
-		{"an empty cluster started by mistake", []structs.BackupRecord{one, two, empty}, "latest", "", structs.Conflict},
+		{"the newest", []structs.BackupRecord{one, three}, "latest", "three", 0},
+		{"a clock went back, or a quorum was lost", []structs.BackupRecord{one, two}, "latest", "", structs.Conflict},
+		{"bad ones do not count", []structs.BackupRecord{one, three, broken}, "latest", "three", 0},
+		{"an empty cluster started by mistake", []structs.BackupRecord{one, three, empty}, "latest", "", structs.Conflict},
 		{"the one named all the same", []structs.BackupRecord{one, two, empty}, "snap/one.snap.age", "one", 0},
 		{"a cluster that went on from it", []structs.BackupRecord{one, two, heir}, "latest", "heir", 0},
 		{"a bad one by name", []structs.BackupRecord{one, broken}, "broken", "", structs.Corrupt},

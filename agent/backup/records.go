@@ -76,8 +76,9 @@ func putRecord(ctx context.Context, t Target, r *structs.BackupRecord) error {
 }
 
 // Find returns the backup of a name, or with "latest" the newest good one. That
-// is refused if another cluster at the same target got further: whoever starts
-// an empty cluster by mistake must not restore its emptiness.
+// is refused if another got further: whoever starts an empty cluster by mistake at
+// the same target must not restore its emptiness, and where a clock went wrong, or
+// a cluster lost entries with its quorum, only people can tell which is the later.
 func Find(records []structs.BackupRecord, name string) (*structs.BackupRecord, error) {
 	if name != "latest" && name != "" {
 		i := slices.IndexFunc(records, func(r structs.BackupRecord) bool { return r.Name == bareName(name) })
@@ -89,16 +90,21 @@ func Find(records []structs.BackupRecord, name string) (*structs.BackupRecord, e
 		}
 		return nil, structs.Errorf(structs.Corrupt, "backup %s is no good: %s", records[i].Name, reason(&records[i]))
 	}
-	latest := newest(records, "")
+	latest := newest(records)
 	if latest == nil {
 		return nil, structs.Errorf(structs.NotFound, "there is no good backup at the target")
 	}
 	for i := range records {
-		if r := &records[i]; r.Good() && r.ClusterID != latest.ClusterID && r.Index > latest.Index {
-			return nil, structs.Errorf(structs.Conflict,
-				"the newest backup, %s, is of another cluster than %s, which got further (raft index %d, not %d): name the one you want",
-				latest.Name, r.Name, r.Index, latest.Index)
+		r := &records[i]
+		if !r.Good() || r.Index <= latest.Index {
+			continue
 		}
+		why := "is of another cluster than"
+		if r.ClusterID == latest.ClusterID {
+			why = "bears a later time than"
+		}
+		return nil, structs.Errorf(structs.Conflict, "the newest backup, %s, %s %s, which got further (raft index %d, not %d): name the one you want",
+			latest.Name, why, r.Name, r.Index, latest.Index)
 	}
 	return latest, nil
 }
@@ -110,11 +116,11 @@ func reason(r *structs.BackupRecord) string {
 	return "it was not verified"
 }
 
-// newest returns the newest good backup, of one cluster if its id is given.
-func newest(records []structs.BackupRecord, clusterID string) *structs.BackupRecord {
+// newest returns the newest good backup.
+func newest(records []structs.BackupRecord) *structs.BackupRecord {
 	for i := range slices.Backward(records) {
-		if r := &records[i]; r.Good() && (clusterID == "" || r.ClusterID == clusterID) {
-			return r
+		if records[i].Good() {
+			return &records[i]
 		}
 	}
 	return nil
@@ -123,23 +129,32 @@ func newest(records []structs.BackupRecord, clusterID string) *structs.BackupRec
 // Expired returns the names of the backups of one cluster that need not be kept:
 // good ones when keep newer ones are there or they are older than keepFor (0
 // sets either rule aside), never the newest; bad ones when there is any newer
-// one. Those of other clusters are nobody's business here.
+// one. Newer is what is later and has got as far: a clock that is behind must not
+// make the backup that it has just dated the oldest of all. Those of other
+// clusters are nobody's business here.
 func Expired(records []structs.BackupRecord, clusterID string, now time.Time, keep int, keepFor time.Duration) []string {
 	var names []string
-	newer, good := 0, 0
-	for i := range slices.Backward(records) {
+	for i := range records {
 		r := &records[i]
 		if r.ClusterID != clusterID {
 			continue
+		}
+		newer, good := 0, 0
+		for _, other := range records[i+1:] {
+			switch {
+			case other.ClusterID != clusterID:
+			case other.Good() && other.Index >= r.Index:
+				good++
+				newer++
+			default:
+				newer++
+			}
 		}
 		switch isGood := r.Good(); {
 		case !isGood && newer > 0,
 			isGood && good > 0 && (keep > 0 && good >= keep || keepFor > 0 && now.Sub(r.Time) > keepFor):
 			names = append(names, r.Name)
-		case isGood:
-			good++
 		}
-		newer++
 	}
 	slices.Sort(names)
 	return names

@@ -37,6 +37,9 @@ func openS3(u *url.URL, o Options) (Target, error) {
 	if u.Host == "" {
 		return nil, structs.Errorf(structs.Invalid, "backup target %s names no bucket: s3://bucket/prefix", u.Redacted())
 	}
+	if u.User != nil {
+		return nil, structs.Errorf(structs.Invalid, "backup target %s: the access key does not go into the URL, see backup.credentials_file", u.Redacted())
+	}
 	query := u.Query()
 	for key := range query {
 		if key != "endpoint" && key != "region" {
@@ -131,6 +134,24 @@ func (b *bucket) Delete(ctx context.Context, name string) error {
 		return nil
 	}
 	return b.explain("delete", name, err)
+}
+
+// sweep ends uploads that were begun before a time and never ended.
+func (b *bucket) sweep(ctx context.Context, before time.Time) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for u := range b.client.ListIncompleteUploads(ctx, b.name, b.key(""), true) {
+		if u.Err != nil {
+			return b.explain("list the uploads of", b.key(""), u.Err)
+		}
+		if !u.Initiated.Before(before) {
+			continue
+		}
+		if err := b.client.AbortMultipartUpload(ctx, b.name, u.Key, u.UploadID); err != nil {
+			return b.explain("end the upload of", u.Key, err)
+		}
+	}
+	return context.Cause(ctx)
 }
 
 func (b *bucket) key(name string) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 
@@ -167,7 +168,7 @@ func (s *sealed) open(name string, body io.Reader) (io.Reader, error) {
 	case err == nil:
 		return unsealing{plain, source, name}, nil
 	case errors.As(err, &no):
-		return nil, structs.Errorf(structs.Invalid, "%s is encrypted for another key than the ones given", name)
+		return nil, structs.Errorf(structs.Invalid, "%s is encrypted for another key or passphrase than the one given", name)
 	case source.err != nil:
 		return nil, source.err
 	}
@@ -223,4 +224,11 @@ func (s *sealed) Delete(ctx context.Context, name string) error {
 		return s.Target.Delete(ctx, name)
 	}
 	return errors.Join(s.Target.Delete(ctx, name+sealedEnding), s.Target.Delete(ctx, name))
+}
+
+func (s *sealed) sweep(ctx context.Context, before time.Time) error {
+	if inner, ok := s.Target.(sweeper); ok {
+		return inner.sweep(ctx, before)
+	}
+	return nil
 }

@@ -27,6 +27,12 @@ type Target interface {
 	Delete(ctx context.Context, name string) error               // fine if it is not there
 }
 
+// sweeper is a target where writing that breaks off, as when a server is killed,
+// leaves something that takes up space and that List does not show.
+type sweeper interface {
+	sweep(ctx context.Context, before time.Time) error // deletes what was begun before
+}
+
 // Options say how a target is reached and how what lies there is sealed.
 type Options struct {
 	Endpoint        string // S3: host:port or URL; what the target's own URL says wins
@@ -61,7 +67,7 @@ func openPlain(target string, o Options) (Target, error) {
 	}
 	u, err := url.Parse(target)
 	if err != nil {
-		return nil, structs.Errorf(structs.Invalid, "backup target %q is not a URL", target)
+		return nil, structs.Errorf(structs.Invalid, "the backup target that begins with %s:// is not a URL", scheme) // there may be a secret in it
 	}
 	switch scheme {
 	case "file":

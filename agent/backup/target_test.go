@@ -232,6 +232,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"s3:///prefix", backup.Options{}},
 		{"s3://bucket/prefix?acl=public", backup.Options{}},
 		{"s3://bucket?endpoint=ftp://x", backup.Options{}},
+		{"s3://user:secret@bucket", backup.Options{}},
+		{"s3://us er:secret@bucket", backup.Options{}},
 		{"/tmp", backup.Options{Recipients: []string{"age1nonsense"}}},
 		{"/tmp", backup.Options{IdentityFile: "/does/not/exist"}},
 		{"/tmp", backup.Options{IdentityFile: file(t, "nonsense")}},
@@ -240,6 +242,8 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		if _, err := backup.Open(tt.url, tt.o); err == nil {
 			t.Errorf("%s %+v: got no error", tt.url, tt.o)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells the secret: %v", tt.url, err)
 		}
 	}
 }

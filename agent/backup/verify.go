@@ -42,33 +42,19 @@ func Fetch(ctx context.Context, t Target, r *structs.BackupRecord, w io.Writer) 
 }
 
 // restoreScratch restores an archive into a store of its own and returns the
-// hash of the state. What is wrong with the archive is told before what is wrong
-// with the state, which may be the consequence.
-func restoreScratch(r io.Reader) (string, error) {
-	state, w := io.Pipe()
-	type result struct {
-		hash string
-		err  error
-	}
-	loaded := make(chan result, 1)
-	go func() {
+// hash of the state.
+func restoreScratch(r io.Reader) (hash string, err error) {
+	_, err = archive.Decode(r, func(state io.Reader) error {
 		l, err := fsm.Load(state)
-		_, _ = io.Copy(io.Discard, state) // the archive's own checks go on
 		if err != nil {
-			loaded <- result{err: err}
-			return
+			return err
 		}
 		view := l.View()
 		sum := view.Hash()
-		loaded <- result{hash: hex.EncodeToString(sum[:])}
-	}()
-	_, err := archive.Read(r, w)
-	_ = w.CloseWithError(err)
-	l := <-loaded
-	if err != nil {
-		return "", err
-	}
-	return l.hash, l.err
+		hash = hex.EncodeToString(sum[:])
+		return nil
+	})
+	return hash, err
 }
 
 // counter counts and sums what is read through it, and remembers why reading

@@ -25,6 +25,27 @@ func Read(r io.Reader, state io.Writer) (*raft.SnapshotMeta, error) {
 	return nil, corruptError{err}
 }
 
+// Decode is Read for a caller who uses the state as it comes. What is wrong with the archive is told before what use
+// returns, which may be the consequence.
+func Decode(r io.Reader, use func(state io.Reader) error) (*raft.SnapshotMeta, error) {
+	state, w := io.Pipe()
+	used := make(chan error, 1)
+	go func() {
+		err := use(state)
+		_, _ = io.Copy(io.Discard, state) // the archive's own checks go on
+		used <- err
+	}()
+	meta, err := Read(r, w)
+	_ = w.CloseWithError(err)
+	if useErr := <-used; err == nil {
+		err = useErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return meta, nil
+}
+
 // Verify is Read for a caller who only wants to know whether the archive is sound.
 func Verify(r io.Reader) (*raft.SnapshotMeta, error) {
 	return Read(r, io.Discard)

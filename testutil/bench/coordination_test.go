@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"text/tabwriter"
@@ -17,6 +15,7 @@ import (
 	"praetor/rpcserver/client"
 	"praetor/structs"
 	"praetor/testutil"
+	"praetor/testutil/bench"
 )
 
 // What coordination costs, each beside a plain way to do as much on the same
@@ -36,16 +35,12 @@ func BenchmarkCoordination(b *testing.B) {
 	p.AwaitLeader()
 	awaitSerfHealth(b, p)
 	c := p.Client()
-	plainPut := func(_, i int) error {
-		_, err := c.KV().Apply(context.Background(), structs.KVSet, put(i).DirEnt)
-		return err
-	}
 	measures := []struct {
 		name string
 		each int // of what it is a multiple of, one operation does so many
-		op   func(caller, i int) error
+		op   bench.Op
 	}{
-		{"KV.Apply, one put", 1, plainPut},
+		{"KV.Apply, one put", 1, bench.RPCPut(c)},
 		{fmt.Sprintf("Txn.Apply, %d puts", txnPuts), txnPuts, func(_, i int) error {
 			reply, err := c.Txn().Apply(context.Background(), putOps(i)...)
 			if err == nil && len(reply.Errors) > 0 {
@@ -58,50 +53,41 @@ func BenchmarkCoordination(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			return answer(web().Do(request))
+			return bench.Answer(web.Do(request))
 		}},
 	}
-	rates, batons, locks := make([][]result, len(measures)), []float64{}, []float64{}
+	rates, batons, locks := make([][]bench.Result, len(measures)), []float64{}, []float64{}
 	for b.Loop() {
 		for range rounds {
 			for i, m := range measures {
-				run(b, m.op, p.PID(), warmUp)
-				rates[i] = append(rates[i], run(b, m.op, p.PID(), runTime))
+				bench.Run(b, bench.Callers, m.op, warmUp, p.PID())
+				rates[i] = append(rates[i], bench.Run(b, bench.Callers, m.op, runTime, p.PID()))
 			}
 			batons = append(batons, passBaton(b, c))
 			locks = append(locks, contend(b, c))
 		}
 	}
-	median := func(of []result, pick func(result) float64) float64 {
-		values := make([]float64, len(of))
-		for i, r := range of {
-			values[i] = pick(r)
-		}
-		return middle(values)
-	}
-	rate := func(r result) float64 { return r.perSecond }
-	plain := median(rates[0], rate)
+	plain := bench.MedianResult(rates[0]).PerSecond
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "\n| measure\t| per second\t| puts per second, of the plain puts\t| server CPU µs/put\t|")
 	fmt.Fprintln(w, "|---\t|---:\t|---:\t|---:\t|")
 	for i, m := range measures {
-		cpu := median(rates[i], func(r result) float64 { return float64(r.peer.Nanoseconds()) / 1000 / float64(m.each) })
-		got := median(rates[i], rate)
-		fmt.Fprintf(w, "| %s\t| %.0f\t| %.1f x\t| %.1f\t|\n", m.name, got, got*float64(m.each)/plain, cpu)
+		r := bench.MedianResult(rates[i])
+		fmt.Fprintf(w, "| %s\t| %.0f\t| %.1f x\t| %.1f\t|\n", m.name, r.PerSecond, r.PerSecond*float64(m.each)/plain, bench.Micros(r.Peer)/float64(m.each))
 	}
 	fmt.Fprintf(w, "\n| %d contenders\t| handovers per second\t|\n|---\t|---:\t|\n", contenders)
-	fmt.Fprintf(w, "| a baton: put, the next one's blocking query wakes\t| %.0f\t|\n", middle(batons))
-	fmt.Fprintf(w, "| a lock: release, blocking queries wake, one acquires\t| %.0f\t|\n", middle(locks))
+	fmt.Fprintf(w, "| a baton: put, the next one's blocking query wakes\t| %.0f\t|\n", bench.Median(batons))
+	fmt.Fprintf(w, "| a lock: release, blocking queries wake, one acquires\t| %.0f\t|\n", bench.Median(locks))
 	key, session := memoryPer(b, p, c)
 	fmt.Fprintf(w, "\n| %d of them\t| resident bytes each\t|\n|---\t|---:\t|\n", sessions)
-	fmt.Fprintf(w, "| keys with a value of %d bytes\t| %d\t|\n| sessions with a TTL\t| %d\t|\n", valueLen, key, session)
+	fmt.Fprintf(w, "| keys with a value of %d bytes\t| %d\t|\n| sessions with a TTL\t| %d\t|\n", bench.ValueLen, key, session)
 	w.Flush()
 }
 
 func putOps(i int) []structs.TxnOp {
 	ops := make([]structs.TxnOp, txnPuts)
 	for n := range ops {
-		ops[n].KV = &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: put(i*txnPuts + n).DirEnt}
+		ops[n].KV = &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: bench.Put(i*txnPuts + n).DirEnt}
 		ops[n].KV.DirEnt.Flags = uint64(i)
 	}
 	return ops
@@ -225,44 +211,14 @@ func contend(b *testing.B, c *client.Client) float64 {
 // memoryPer is how much resident memory a key and a session take.
 func memoryPer(b *testing.B, p *testutil.Process, c *client.Client) (key, session int64) {
 	grown := func(make func(i int) error) int64 {
-		before := residentBytes(b, p.PID())
-		var makers sync.WaitGroup
-		for caller := range callers {
-			makers.Go(func() {
-				for i := caller; i < sessions; i += callers {
-					if err := make(i); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		makers.Wait()
-		return (residentBytes(b, p.PID()) - before) / sessions
+		before := bench.Resident(b, p.PID())
+		bench.Each(b, bench.Callers, sessions, make)
+		return (bench.Resident(b, p.PID()) - before) / sessions
 	}
-	key = grown(func(i int) error { return c.KV().Put(context.Background(), fmt.Sprintf("memory/%d", i), value) })
+	key = grown(func(i int) error { return c.KV().Put(context.Background(), fmt.Sprintf("memory/%d", i), bench.Value) })
 	session = grown(func(i int) error {
 		_, err := c.Session().Create(context.Background(), newSession(p, "memory"))
 		return err
 	})
 	return key, session
-}
-
-func residentBytes(b *testing.B, pid int) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	var kib int64
-	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		b.Fatal(err)
-	}
-	return kib << 10
-}
-
-func middle(values []float64) float64 {
-	values = append([]float64(nil), values...)
-	slices.Sort(values)
-	return values[len(values)/2]
 }

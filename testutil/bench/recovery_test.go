@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"text/tabwriter"
@@ -25,6 +24,7 @@ import (
 	"praetor/fsm/archive"
 	"praetor/structs"
 	"praetor/testutil"
+	"praetor/testutil/bench"
 )
 
 // What it costs to save, verify and restore a large state, beside what nobody
@@ -82,10 +82,10 @@ func BenchmarkRecovery(b *testing.B) {
 		start := time.Now()
 		p.Start()
 		p.AwaitLeader()
-		t.add("start-up, until a read is answered", time.Since(start), decode, "", peak(b, p.PID()), 0)
+		t.add("start-up, until a read is answered", time.Since(start), decode, "", bench.Peak(p.PID())>>20, 0)
 
 		quiet, rate := timeWrites(b, p, recoveryWrites, nil)
-		idle := settle(b, p)
+		idle := bench.Settle(b, p.PID()) >> 20
 		saved := filepath.Join(dir, "saved.snap")
 		t.phaseFrom(b, p, idle, "save, GET /v1/snapshot", zip, "1.5", func() error { return saveSnapshot(p, saved) })
 		verifyFile(b, t, saved, decode)
@@ -100,7 +100,7 @@ func BenchmarkRecovery(b *testing.B) {
 			}
 			return nil
 		})
-		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n\n", recoveryKeys, valueLen, length>>20)
+		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n\n", recoveryKeys, bench.ValueLen, length>>20)
 		t.print(idle)
 		fmt.Printf("\n| writes, %d at a time | p50 ms | p99 ms | per second |\n|---|---:|---:|---:|\n", recoveryWriters)
 		fmt.Printf("| without a save | %.1f | %.1f | %.0f |\n", quantile(quiet, 0.5), quantile(quiet, 0.99), rate)
@@ -152,12 +152,12 @@ func (t *recoveryTable) phase(b *testing.B, p *testutil.Process, name string, fl
 }
 
 func (t *recoveryTable) phaseFrom(b *testing.B, p *testutil.Process, idle int64, name string, floor time.Duration, aim string, do func() error) {
-	forgetPeak(b, p.PID())
+	bench.ForgetPeak(b, p.PID())
 	start := time.Now()
 	if err := do(); err != nil {
 		b.Fatal(err)
 	}
-	t.add(name, time.Since(start), floor, aim, peak(b, p.PID()), idle)
+	t.add(name, time.Since(start), floor, aim, bench.Peak(p.PID())>>20, idle)
 }
 
 func (t *recoveryTable) print(idle int64) {
@@ -175,7 +175,7 @@ func keyStream(b *testing.B, n int) []byte {
 	b.Helper()
 	var stream bytes.Buffer
 	random := rand.NewChaCha8([32]byte{1})
-	raw := make([]byte, valueLen/2)
+	raw := make([]byte, bench.ValueLen/2)
 	var buf []byte
 	add := func(kind structs.MessageType, v any) {
 		var err error
@@ -225,7 +225,7 @@ func restoreSnapshot(p *testutil.Process, path string) error {
 	if err != nil {
 		return err
 	}
-	return answer(http.DefaultClient.Do(request))
+	return bench.Answer(http.DefaultClient.Do(request))
 }
 
 func saveSnapshot(p *testutil.Process, path string) error {
@@ -266,7 +266,7 @@ func verifyFile(b *testing.B, t *recoveryTable, path string, floor time.Duration
 			t.add("praetor snapshot verify", time.Since(start), floor, "", most, 0)
 			return
 		case <-time.After(20 * time.Millisecond):
-			if now := residentPeak(cmd.Process.Pid); now > most { // it may be gone
+			if now := bench.Peak(cmd.Process.Pid) >> 20; now > most { // it may be gone
 				most = now
 			}
 		}
@@ -298,7 +298,7 @@ func timeWrites(b *testing.B, p *testutil.Process, during time.Duration, meanwhi
 			var mine []float64
 			for i := w; ctx.Err() == nil; i += recoveryWriters {
 				begun := time.Now()
-				if _, err := c.KV().Apply(context.Background(), structs.KVSet, put(i%10_000).DirEnt); err != nil {
+				if _, err := c.KV().Apply(context.Background(), structs.KVSet, bench.Put(i).DirEnt); err != nil {
 					failures <- err
 					return
 				}
@@ -322,47 +322,4 @@ func timeWrites(b *testing.B, p *testutil.Process, during time.Duration, meanwhi
 
 func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}
-
-// settle waits until the memory of an idle server no longer shrinks, and returns
-// it in MB: a start leaves garbage that Go gives back in time.
-func settle(b *testing.B, p *testutil.Process) int64 {
-	b.Helper()
-	before := residentBytes(b, p.PID()) >> 20
-	for range 12 {
-		time.Sleep(5 * time.Second)
-		now := residentBytes(b, p.PID()) >> 20
-		if now >= before-before/200 {
-			return now
-		}
-		before = now
-	}
-	return before
-}
-
-// forgetPeak makes peak speak of the time from now on.
-func forgetPeak(b *testing.B, pid int) {
-	b.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// peak is the most memory in MB that a process had resident.
-func peak(b *testing.B, pid int) int64 {
-	b.Helper()
-	mb := residentPeak(pid)
-	if mb == 0 {
-		b.Fatalf("the memory of process %d cannot be read", pid)
-	}
-	return mb
-}
-
-// residentPeak is the same; 0 if there is no such process.
-func residentPeak(pid int) int64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(text), "VmHWM:")
-	var kib int64
-	_, _ = fmt.Sscan(rest, &kib)
-	return kib >> 10
 }

@@ -1,16 +1,16 @@
 package bench_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"testing"
+	"time"
 
+	"praetor/fsm"
 	"praetor/structs"
 	"praetor/testutil"
+	"praetor/testutil/bench"
 )
 
 // shared is one server for all measures that need one, in a process of its own.
@@ -28,76 +28,58 @@ func server(b *testing.B) *testutil.Process {
 	return shared()
 }
 
-func setupRPCPut(b *testing.B) (func(caller, i int) error, int) {
-	p := server(b)
-	c := p.Client()
-	return func(_, i int) error {
-		_, err := c.KV().Apply(context.Background(), structs.KVSet, put(i).DirEnt)
-		return err
-	}, p.PID()
+// web has a connection for each caller, shared by all measures, since a server
+// limits the connections of one client.
+var web = bench.Web(bench.Callers)
+
+func setupFloor(b *testing.B) (bench.Op, []int) { return bench.Floor(b), nil }
+
+func setupFSM(b *testing.B) (bench.Op, []int) {
+	entries := make([][]byte, bench.Keys)
+	for i := range entries {
+		var err error
+		if entries[i], err = structs.EncodeCommand(bench.Put(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	node := bench.StartRaft(b, fsm.New())
+	return func(_, i int) error { return node.Apply(entries[i%bench.Keys], time.Minute).Error() }, nil
 }
 
-func setupRPCGet(b *testing.B) (func(caller, i int) error, int) {
+func setupRPCPut(b *testing.B) (bench.Op, []int) {
 	p := server(b)
-	c := p.Client()
-	return func(_, i int) error {
-		_, _, err := c.KV().Get(context.Background(), keyName(i), nil)
-		return err
-	}, p.PID()
+	return bench.RPCPut(p.Client()), []int{p.PID()}
 }
 
-func setupTxn(b *testing.B) (func(caller, i int) error, int) {
+func setupRPCGet(b *testing.B) (bench.Op, []int) {
+	p := server(b)
+	return bench.RPCGet(p.Client()), []int{p.PID()}
+}
+
+func setupTxn(b *testing.B) (bench.Op, []int) {
 	p := server(b)
 	c := p.Client()
 	return func(_, i int) error {
 		ops := make([]structs.TxnOp, 64)
 		for j := range ops {
-			ops[j].KV = &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: put(64*i + j).DirEnt}
+			ops[j].KV = &structs.TxnKVOp{Verb: structs.KVSet, DirEnt: bench.Put(64*i + j).DirEnt}
 		}
 		reply, err := c.Txn().Apply(context.Background(), ops...)
 		if err == nil && len(reply.Results) != len(ops) {
 			err = fmt.Errorf("%d results, errors %v", len(reply.Results), reply.Errors)
 		}
 		return err
-	}, p.PID()
+	}, []int{p.PID()}
 }
 
-// web is an HTTP client with a connection for each caller, shared by all
-// measures, since a server limits the connections of one client.
-var web = sync.OnceValue(func() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers, MaxConnsPerHost: callers, DisableCompression: true}}
-})
-
-func setupHTTPPut(b *testing.B) (func(caller, i int) error, int) {
+func setupHTTPPut(b *testing.B) (bench.Op, []int) {
 	p := server(b)
-	c := web()
-	return func(_, i int) error {
-		request, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://%s/v1/kv/%s?flags=%d", p.HTTPAddr(), keyName(i), i), bytes.NewReader(value))
-		if err != nil {
-			return err
-		}
-		return answer(c.Do(request))
-	}, p.PID()
+	return bench.HTTPPut(web, p.HTTPAddr()), []int{p.PID()}
 }
 
-func setupHTTPGet(mode string) func(b *testing.B) (func(caller, i int) error, int) {
-	return func(b *testing.B) (func(caller, i int) error, int) {
+func setupHTTPGet(mode string) func(b *testing.B) (bench.Op, []int) {
+	return func(b *testing.B) (bench.Op, []int) {
 		p := server(b)
-		c := web()
-		return func(_, i int) error {
-			return answer(c.Get("http://" + p.HTTPAddr() + "/v1/kv/" + keyName(i) + mode))
-		}, p.PID()
+		return bench.HTTPGet(web, mode, p.HTTPAddr()), []int{p.PID()}
 	}
-}
-
-func answer(r *http.Response, err error) error {
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err == nil && r.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %d: %s", r.StatusCode, body)
-	}
-	return err
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"praetor/testutil"
+	"praetor/testutil/bench"
 )
 
 const (
@@ -162,13 +163,13 @@ func measureWatch(b *testing.B, kind watchKind) (f watchFigures) {
 	f.goroutines = (after.goroutines - before.goroutines) / watchers
 	f.idleCPU = 100 * float64(writeElsewhere(b, p)-quiet) / float64(elsewhere)
 	for i := range wakes {
-		cpu := cpuOf(b, p.PID())
+		cpu := bench.CPU(b, p.PID())
 		start := time.Now()
 		put(watchedName, i+1)
 		times := ws.await(start)
 		f.median, f.last = append(f.median, times[len(times)/2]), append(f.last, times[len(times)-1])
 		time.Sleep(2 * time.Second) // 2 s after
-		f.wakeCPU = append(f.wakeCPU, cpuOf(b, p.PID())-cpu)
+		f.wakeCPU = append(f.wakeCPU, bench.CPU(b, p.PID())-cpu)
 	}
 	return f
 }
@@ -176,7 +177,7 @@ func measureWatch(b *testing.B, kind watchKind) (f watchFigures) {
 // writeElsewhere makes 1,000 writes a second that concern no watcher, for a
 // while, and returns what CPU the server used.
 func writeElsewhere(b *testing.B, p *testutil.Process) time.Duration {
-	before := cpuOf(b, p.PID())
+	before := bench.CPU(b, p.PID())
 	ctx, cancel := context.WithTimeout(context.Background(), elsewhere)
 	defer cancel()
 	kv := p.Client().KV()
@@ -195,7 +196,7 @@ func writeElsewhere(b *testing.B, p *testutil.Process) time.Duration {
 		})
 	}
 	writing.Wait()
-	return cpuOf(b, p.PID()) - before
+	return bench.CPU(b, p.PID()) - before
 }
 
 // openConns are the connections of all watchers, with a goroutine each.

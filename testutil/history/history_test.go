@@ -1,6 +1,8 @@
 package history_test
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -584,5 +586,40 @@ func TestReportIsShort(t *testing.T) {
 	if err != nil || page == "" {
 		t.Errorf("write a page: %q, %v", page, err)
 	}
-	t.Log(page)
+	if err := os.Remove(page); err != nil {
+		t.Error(err)
+	}
+}
+
+// A history as long as they may get, with as many open calls, is decided: one
+// that is right, and one that is wrong at its end, where every way of placing
+// the open calls has to be tried.
+func TestLongHistoryIsDecided(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []bool{false, true} {
+		var s story
+		s.cas("k", "never", 7, false) // only calls that were refused make the open ones matter
+		index := uint64(100)
+		for i := range 100 {
+			if i%17 == 0 {
+				s.Begin(9, history.Op{Kind: history.Put, Key: "k", Value: fmt.Sprint("open", i)}).Unknown()
+			}
+			index++
+			value := fmt.Sprint("v", i)
+			s.put("k", value)
+			if i%3 == 0 {
+				s.sees("k", value, index)
+			}
+		}
+		if wrong {
+			s.sees("k", "v96", 197)
+		}
+		start := time.Now()
+		found := s.Verify(history.Promises{})
+		t.Logf("wrong: %v, decided in %v", wrong, time.Since(start))
+		decided := slices.ContainsFunc(found, func(v history.Violation) bool { return strings.Contains(v.What, "explains") })
+		if decided != wrong || !wrong && len(found) > 0 {
+			t.Errorf("wrong: %v, got %v", wrong, found)
+		}
+	}
 }

@@ -63,6 +63,7 @@ func (c *Cluster) Workload() (servers []workload.Server) {
 			Name:    fmt.Sprintf("server-%d", s.RPC),
 			Connect: func() (*client.Client, error) { return client.New(s.RPCAddr()) },
 			Life:    s.Life,
+			Follow:  workload.FollowHTTP("http://"+s.HTTPAddr(), nil),
 		})
 	}
 	return servers

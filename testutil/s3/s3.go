@@ -48,6 +48,7 @@ type object struct {
 type upload struct {
 	key   string
 	parts map[int][]byte
+	begun time.Time
 }
 
 // New starts a server with an empty bucket, until the test ends.
@@ -85,6 +86,14 @@ func (s *Server) Keys() []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// Abandon begins an upload that never ends, as a client does that is killed.
+func (s *Server) Abandon(key string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids++
+	s.uploads[strconv.Itoa(s.ids)] = &upload{key, map[int][]byte{1: []byte("half")}, at}
 }
 
 // Unfinished is how many uploads in parts were neither completed nor given up.
@@ -168,7 +177,7 @@ func (s *Server) multipart(w http.ResponseWriter, r *http.Request, key string, q
 	if r.Method == http.MethodPost && id == "" {
 		s.ids++
 		id = strconv.Itoa(s.ids)
-		s.uploads[id] = &upload{key, map[int][]byte{}}
+		s.uploads[id] = &upload{key, map[int][]byte{}, time.Now()}
 		answer(w, &struct {
 			XMLName               xml.Name `xml:"InitiateMultipartUploadResult"`
 			Bucket, Key, UploadId string
@@ -270,7 +279,7 @@ func (s *Server) listUploads(w http.ResponseWriter, query url.Values) {
 	result.Bucket = s.Bucket
 	for id, u := range s.uploads {
 		if strings.HasPrefix(u.key, query.Get("prefix")) {
-			result.Upload = append(result.Upload, entry{u.key, id, time.Now().UTC().Format("2006-01-02T15:04:05.000Z")})
+			result.Upload = append(result.Upload, entry{u.key, id, u.begun.UTC().Format("2006-01-02T15:04:05.000Z")})
 		}
 	}
 	answer(w, &result)

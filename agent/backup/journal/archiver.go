@@ -22,6 +22,9 @@ import (
 type Source interface {
 	IsLeader() bool
 
+	// ClusterID returns the id that the cluster's backups bear.
+	ClusterID() string
+
 	// Committed returns the first index in the log and the last that is committed
 	// and applied.
 	Committed() (first, last uint64, err error)
@@ -320,11 +323,14 @@ func (a *Archiver) begin(ctx context.Context, reason string) error {
 	return nil
 }
 
-// backed reports whether there is a backup that the chain can be applied to.
+// backed reports whether there is a backup that the chain can be applied to. Two
+// leaders' clocks may differ, so it does not look at the time too closely: the
+// time only tells such a backup from one of the future that a cluster has lost
+// with its quorum.
 func (a *Archiver) backed(ctx context.Context, chain string, start uint64) (bool, error) {
 	backups, err := goodBackups(ctx, a.config.Target)
 	return slices.ContainsFunc(backups, func(b structs.BackupRecord) bool {
-		return b.Index >= start && !b.Time.Before(begun(chain))
+		return b.ClusterID == a.config.Source.ClusterID() && b.Index >= start && !b.Time.Before(begun(chain).Add(-pruneMargin))
 	}), err
 }
 
@@ -344,18 +350,15 @@ func (a *Archiver) takeBackups(ctx context.Context) {
 		if !status.AwaitBackup || time.Now().Before(wait) || !a.config.Source.IsLeader() {
 			continue
 		}
+		before, _ := a.config.Source.LogChain()
 		if err := a.config.Backup(ctx); err != nil {
 			a.config.Logger.Warn("cannot take the backup that a new chain of the log needs", "error", err)
 			wait = time.Now().Add(backupRetry)
 			continue
 		}
-		chain, start := a.config.Source.LogChain()
-		if backed, err := a.backed(ctx, chain, start); err != nil || !backed {
-			wait = time.Now().Add(backupRetry)
-			continue
-		}
+		chain, _ := a.config.Source.LogChain()
 		a.note(func(s *structs.LogArchiveStatus) {
-			if s.Chain == chain {
+			if s.Chain == chain && before == chain { // so the state that was backed up names it
 				s.AwaitBackup = false
 			}
 		})
@@ -367,7 +370,8 @@ func (a *Archiver) takeBackups(ctx context.Context) {
 func (a *Archiver) sweep(ctx context.Context) {
 	if now := time.Now(); now.After(a.prune) {
 		a.prune = now.Add(pruneEvery)
-		if err := Prune(ctx, a.config.Target, a.chain); err != nil {
+		chain, start := a.config.Source.LogChain()
+		if err := Prune(ctx, a.config.Target, a.config.Source.ClusterID(), chain, start); err != nil {
 			a.config.Logger.Warn("cannot delete old segments of the log", "error", err)
 		}
 	}

@@ -114,6 +114,7 @@ type failer interface {
 // the state had after each entry.
 type history struct {
 	t       failer
+	cluster string
 	log     map[uint64]*raft.Log
 	last    uint64
 	term    uint64
@@ -204,7 +205,7 @@ func (h *history) backupOf(target *memory, begun time.Time) error {
 	}
 	r := structs.BackupRecord{
 		Name: fmt.Sprintf("%020d-%d", h.last, begun.UnixMilli()), Index: h.last, Time: begun, Size: int64(len(snap)), Verified: true,
-		SHA256: fmt.Sprintf("%x", sha256.Sum256(snap)), StateHash: fmt.Sprintf("%x", sha256.Sum256(state.Bytes())),
+		ClusterID: h.cluster, SHA256: fmt.Sprintf("%x", sha256.Sum256(snap)), StateHash: fmt.Sprintf("%x", sha256.Sum256(state.Bytes())),
 	}
 	record, err := json.Marshal(&r)
 	if err != nil {
@@ -252,6 +253,8 @@ func (*sink) Close() error  { return nil }
 // A history is a journal.Source: of the server that leads.
 
 func (h *history) IsLeader() bool { return true }
+
+func (h *history) ClusterID() string { return h.cluster }
 
 func (h *history) Committed() (first, last uint64, err error) {
 	first = h.last + 1

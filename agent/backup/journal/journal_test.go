@@ -7,7 +7,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -455,10 +457,10 @@ func TestPrune(t *testing.T) {
 	h, target := newHistory(t), newMemory()
 	a := h.archiver(target, 1<<20)
 	a.Turn(t.Context())
-	chain := a.Status().Chain
+	chain, start := h.LogChain()
 	prune := func(want ...string) {
 		t.Helper()
-		must(t, journal.Prune(t.Context(), target, chain))
+		must(t, journal.Prune(t.Context(), target, "", chain, start))
 		if got := target.names("log/"); !slices.Equal(got, want) {
 			t.Errorf("%q are left, want %q", got, want)
 		}
@@ -598,3 +600,184 @@ func (h hanging) List(context.Context, string) ([]backup.Object, error) {
 	return nil, errAway
 }
 func (h hanging) Delete(context.Context, string) error { <-h.release; return nil }
+
+// What damage takes away is not made up for by another history: not by that
+// before a restore, and not by a backup from before the log was archived.
+func TestDamageBringsNoOtherHistory(t *testing.T) {
+	t.Parallel()
+	for _, lose := range []string{"segment", "backup"} {
+		h, target := newHistory(t), newMemory()
+		h.set("k", "unarchived")
+		must(t, h.backup(target))
+		a := h.archiver(target, 1<<20)
+		a.Turn(t.Context())
+		h.set("k", "old")
+		must(t, h.backup(target))
+		old := h.snapshot()
+		h.set("k", "newer")
+		a.Turn(t.Context())
+		h.restore(old)
+		a.Turn(t.Context())
+		must(t, h.backup(target))
+		h.set("k", "newest")
+		a.Turn(t.Context())
+		victims := target.names("log/")
+		if lose == "backup" {
+			victims = target.names("snap/")
+		}
+		victim := victims[len(victims)-1]
+		target.objects[victim][60] ^= 1
+		for _, p := range []journal.Point{{}, {Time: h.at(h.last)}} {
+			if result, _, err := rebuild(target, p); err == nil {
+				t.Errorf("%s, %+v: built index %d of another history from %s, with the notes %q", lose, p, result.Index, result.Backup, result.Notes)
+			}
+		}
+	}
+}
+
+// Another history that has the index does not stand in for the youngest one when
+// that is damaged: not one that a cluster lost with its quorum, and not another
+// cluster's.
+func TestDamageBringsNoOtherHistoryOfTheIndex(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ cluster, lose string }{{"", "log/"}, {"heir", "snap/"}} {
+		target := newMemory()
+		first, second := newHistory(t), newHistory(t)
+		second.cluster, second.now = tt.cluster, first.now.Add(time.Hour)
+		for _, h := range []*history{first, second} {
+			a := h.archiver(target, 1<<20)
+			a.Turn(t.Context())
+			must(t, h.backup(target))
+			for i := range 4 {
+				h.set("k", fmt.Sprint(h.cluster, i, h.now))
+			}
+			a.Turn(t.Context())
+		}
+		victim := ""
+		for _, name := range target.names(tt.lose) {
+			if strings.HasSuffix(name, ".json") {
+				continue
+			}
+			chain, _ := second.LogChain()
+			if tt.lose == "log/" && strings.Contains(name, "-"+chain[:8]+"-") && !strings.Contains(name, fmt.Sprintf("%020d-", 1)) ||
+				tt.lose == "snap/" && strings.Contains(name, fmt.Sprint(second.now.Add(-4*time.Second).UnixMilli())) {
+				victim = name
+			}
+		}
+		if victim == "" {
+			t.Fatalf("%s: nothing to lose in %q", tt.lose, target.names(tt.lose))
+		}
+		target.objects[victim][60] ^= 1
+		if result, _, err := rebuild(target, journal.Point{Index: second.last}); err == nil {
+			t.Errorf("%s: built index %d of the other history from %s, with the notes %q", tt.lose, result.Index, result.Backup, result.Notes)
+		}
+	}
+}
+
+// The end is not that of another cluster which got less far.
+func TestEndOfAnotherCluster(t *testing.T) {
+	t.Parallel()
+	h, target := newHistory(t), newMemory()
+	for i := range 9 {
+		h.set("k", fmt.Sprint(i))
+	}
+	must(t, h.backup(target))
+	empty := newHistory(t)
+	empty.cluster, empty.now = "empty", h.now.Add(time.Hour)
+	empty.set("k", "0")
+	must(t, empty.backup(target))
+	if result, _, err := rebuild(target, journal.Point{}); !structs.IsCode(err, structs.Conflict) {
+		t.Errorf("got %+v, %v, want code Conflict", result, err)
+	}
+}
+
+// A chain gets one backup to stand on, whatever clocks say.
+func TestOneBackupForAChain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, target := newHistory(t), newMemory()
+		taken := 0
+		source := &shared{history: h}
+		a := journal.New(journal.Config{Source: source, Target: target, Lag: 5 * time.Second, Backup: func(context.Context) error {
+			source.mu.Lock()
+			defer source.mu.Unlock()
+			taken++
+			return h.backupOf(target, time.Now().Add(-3*time.Hour)) // by a clock that is behind that of the chain's beginning
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { a.Run(ctx) })
+		time.Sleep(10 * time.Minute)
+		cancel()
+		done.Wait()
+		if s := a.Status(); taken != 1 || s.AwaitBackup {
+			t.Errorf("took %d backups, still waits: %v", taken, s.AwaitBackup)
+		}
+	})
+}
+
+// shared is a history that an Archiver may use while it runs.
+type shared struct {
+	*history
+	mu sync.Mutex
+}
+
+func (s *shared) Committed() (first, last uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.Committed()
+}
+
+func (s *shared) Entry(index uint64) (*raft.Log, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.Entry(index)
+}
+
+func (s *shared) LogChain() (string, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.LogChain()
+}
+
+func (s *shared) StartLogChain(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.StartLogChain(id)
+}
+
+// What a chain's own backups need stays, though another cluster at the target got
+// further and clocks differ by hours.
+func TestPruneKeepsWhatIsNeeded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		backup func(h *history, target *memory)
+	}{
+		{"another cluster's backup is ahead", func(h *history, target *memory) {
+			other := newHistory(t)
+			other.cluster, other.last, other.now = "other", 1000, time.Now()
+			must(t, other.backup(target))
+		}},
+		{"the backup's clock is ahead of the target's", func(h *history, target *memory) {
+			must(t, h.backupOf(target, time.Now().Add(3*time.Hour)))
+		}},
+		{"one backup's clock is behind the other's", func(h *history, target *memory) {
+			must(t, h.backupOf(target, time.Now().Add(-3*time.Hour)))
+			h.set("k", "between")
+			must(t, h.backupOf(target, time.Now()))
+		}},
+	} {
+		h, target := newHistory(t), newMemory()
+		h.archiver(target, 1<<20).Turn(t.Context())
+		tt.backup(h, target)
+		h.set("k", "1")
+		h.archiver(target, 1<<20).Turn(t.Context())
+		chain, start := h.LogChain()
+		must(t, journal.Prune(t.Context(), target, h.cluster, chain, start))
+		needed := fmt.Sprintf("-%020d-", h.last)
+		if left := target.names("log/"); !slices.ContainsFunc(left, func(name string) bool { return strings.Contains(name, needed) }) {
+			t.Errorf("%s: the segment up to entry %d is gone: %q are left", tt.name, h.last, left)
+		}
+	}
+}

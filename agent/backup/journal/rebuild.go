@@ -39,8 +39,9 @@ type Result struct {
 
 // Rebuild builds the state at a point and writes it to out as a snapshot
 // archive. It begins with the newest backup before the point; if that is damaged
-// or what follows it is not there, with an older one. It works in a directory
-// for temporary files, dir; "" is the system's.
+// or what follows it is not there, with an older one, as long as that leads to the
+// same state: damage never makes another history, or an earlier end, the answer.
+// It works in a directory for temporary files, dir; "" is the system's.
 func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out io.Writer) (*Result, error) {
 	backups, err := goodBackups(ctx, target)
 	if err != nil {
@@ -53,12 +54,18 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 	if dir == "" {
 		dir = os.TempDir()
 	}
+	if p == (Point{}) { // the end of which cluster?
+		if _, err := backup.Find(backups, "latest"); err != nil {
+			return nil, err
+		}
+	}
 	var problems []error
+	var missed *rebuild // the newest that did not work
 	for _, b := range slices.Backward(backups) {
 		if p.Index != 0 && b.Index > p.Index || !p.Time.IsZero() && b.Time.After(p.Time) {
 			continue
 		}
-		r := &rebuild{log: log, point: p, dir: dir, backup: b}
+		r := &rebuild{log: log, point: p, dir: dir, backup: b, missed: missed}
 		result, err := r.run(ctx, target, out)
 		if err == nil {
 			for _, problem := range problems {
@@ -66,22 +73,30 @@ func Rebuild(ctx context.Context, target backup.Target, p Point, dir string, out
 			}
 			return result, nil
 		}
-		if r.writing || ctx.Err() != nil {
+		if r.writing || ctx.Err() != nil || structs.IsCode(err, structs.Invalid) { // the wrong key does not open older ones either
 			return nil, err
 		}
 		if !errors.Is(err, errOtherChain) && !errors.Is(err, errTooLate) {
 			problems = append(problems, fmt.Errorf("%s: %w", b.Name, err))
+			if missed == nil && !errors.Is(err, errEndsBefore) {
+				missed = r
+			}
 		}
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	return nil, structs.Errorf(structs.NotFound, "none of the %d good backups in the target is of that moment or before", len(backups))
+	if len(backups) == 0 {
+		return nil, structs.Errorf(structs.NotFound, "there is no good backup at the target")
+	}
+	return nil, structs.Errorf(structs.NotFound, "none of the %d good backups at the target is of that moment or before: the oldest is of index %d, %s",
+		len(backups), backups[0].Index, backups[0].Time.UTC().Format(time.RFC3339))
 }
 
 var (
 	errOtherChain = errors.New("the backup is of another chain of the log")
 	errTooLate    = errors.New("the backup holds something that was written later")
+	errEndsBefore = structs.Errorf(structs.NotFound, "the archived log that belongs to it ends before that index")
 )
 
 type rebuild struct {
@@ -89,6 +104,9 @@ type rebuild struct {
 	point   Point
 	dir     string
 	backup  structs.BackupRecord
+	missed  *rebuild // of a newer backup, which this one is to stand in for; nil if there is none
+	loaded  bool     // so chain is known
+	chain   string
 	machine *fsm.FSM
 	meta    raft.SnapshotMeta
 	result  Result
@@ -104,6 +122,10 @@ func (r *rebuild) run(ctx context.Context, target backup.Target, out io.Writer) 
 	if e := r.machine.Store().Read().MetadataEntry(structs.LogChainKey); e != nil {
 		chain = e.Value
 	}
+	r.loaded, r.chain = true, chain
+	if m := r.missed; m != nil && m.loaded && m.chain != chain {
+		return nil, errOtherChain
+	}
 	if r.point.Chain != "" && short(chain) != short(r.point.Chain) {
 		return nil, errOtherChain
 	}
@@ -114,7 +136,10 @@ func (r *rebuild) run(ctx context.Context, target backup.Target, out io.Writer) 
 		return nil, err
 	}
 	if r.point.Index != 0 && r.result.Index != r.point.Index {
-		return nil, structs.Errorf(structs.NotFound, "the archived log that belongs to it ends at index %d, before %d", r.result.Index, r.point.Index)
+		return nil, fmt.Errorf("%w, at %d", errEndsBefore, r.result.Index)
+	}
+	if m := r.missed; m != nil && r.point.Chain == "" && (r.backup.ClusterID != m.backup.ClusterID || r.result.Index < m.backup.Index) {
+		return nil, errOtherChain
 	}
 	view := r.machine.View()
 	r.result.Hash = view.Hash()

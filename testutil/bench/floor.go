@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"io"
@@ -11,7 +11,6 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
-	"praetor/fsm"
 	"praetor/structs"
 )
 
@@ -28,48 +27,35 @@ type emptySnapshot struct{}
 func (emptySnapshot) Persist(sink raft.SnapshotSink) error { return sink.Close() }
 func (emptySnapshot) Release()                             {}
 
-func setupFloor(b *testing.B) (func(caller, i int) error, int) {
-	entry, err := structs.EncodeCommand(put(0))
+// Floor is raft with raft-boltdb and a state machine that does nothing, in this process: the rate at which it takes
+// commands is what a server cannot exceed.
+func Floor(tb testing.TB) Op {
+	tb.Helper()
+	entry, err := structs.EncodeCommand(Put(0))
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	node := startRaft(b, emptyFSM{})
-	return func(int, int) error { return node.Apply(entry, time.Minute).Error() }, 0
+	node := StartRaft(tb, emptyFSM{})
+	return func(int, int) error { return node.Apply(entry, time.Minute).Error() }
 }
 
-func setupFSM(b *testing.B) (func(caller, i int) error, int) {
-	entries := make([][]byte, keys)
-	for i := range entries {
-		var err error
-		if entries[i], err = structs.EncodeCommand(put(i)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	node := startRaft(b, fsm.New())
-	return func(_, i int) error { return node.Apply(entries[i%keys], time.Minute).Error() }, 0
-}
-
-func put(i int) *structs.KVSRequest {
-	return &structs.KVSRequest{Datacenter: "dc1", Op: structs.KVSet, DirEnt: structs.DirEntry{Key: keyName(i), Value: value, Flags: uint64(i)}}
-}
-
-// startRaft starts a raft of one server on disk, set up as rpcserver sets its up.
-func startRaft(b *testing.B, machine raft.FSM) *raft.Raft {
-	dir := b.TempDir()
+// StartRaft starts a raft of one server on disk, set up as rpcserver sets its up.
+func StartRaft(tb testing.TB, machine raft.FSM) *raft.Raft {
+	dir := tb.TempDir()
 	store, err := raftboltdb.New(raftboltdb.Options{
 		Path:        filepath.Join(dir, "raft.db"),
 		BoltOptions: &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
 	})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	cache, err := raft.NewLogCache(512, store)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, hclog.NewNullLogger())
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	addr, transport := raft.NewInmemTransport("")
 	config := raft.DefaultConfig()
@@ -81,13 +67,13 @@ func startRaft(b *testing.B, machine raft.FSM) *raft.Raft {
 	config.SnapshotInterval = 30 * time.Second
 	alone := raft.Configuration{Servers: []raft.Server{{ID: "one", Address: addr}}}
 	if err := raft.BootstrapCluster(config, cache, store, snapshots, transport, alone); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	node, err := raft.NewRaft(config, machine, cache, store, snapshots, transport)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		node.Shutdown().Error()
 		store.Close()
 	})

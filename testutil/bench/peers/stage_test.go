@@ -1,0 +1,179 @@
+package peers
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"praetor/testutil"
+	"praetor/testutil/bench"
+)
+
+const (
+	warmUp      = 500 * time.Millisecond
+	runTime     = 3 * time.Second
+	profileTime = 10 * time.Second // a core at 100 samples a second makes 1,000
+)
+
+// stage is what the rows of one run share.
+type stage struct {
+	*testing.B
+	table
+	row        string // that is running
+	rounds     int
+	runTime    time.Duration
+	profileDir string
+	one        func() *pair // one server of each, with all keys
+}
+
+// pair is a cluster of each kind.
+type pair struct {
+	ours  []*testutil.Process
+	etcds []*etcd
+}
+
+func newStage(b *testing.B) *stage {
+	s := &stage{B: b, rounds: 3, runTime: runTime, profileDir: os.Getenv("PROFILE")}
+	if os.Getenv("QUICK") != "" {
+		s.rounds, s.runTime = 1, time.Second
+	}
+	if s.profileDir != "" {
+		if err := os.MkdirAll(s.profileDir, 0o755); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s.one = sync.OnceValue(func() *pair { return s.fill(&pair{[]*testutil.Process{s.ourServer()}, s.etcds(1)}) })
+	return s
+}
+
+// ourServer starts a server that is a cluster of its own.
+func (s *stage) ourServer() *testutil.Process {
+	p := testutil.NewProcess(s.B, s.flags("-bootstrap")...)
+	p.Start()
+	p.AwaitLeader()
+	return p
+}
+
+// flags are the defaults but for what a bench needs: clients that all come from one address, and profiles if they are
+// asked for.
+func (s *stage) flags(more ...string) []string {
+	flags := append([]string{"-log-level=warn", "-hcl=limits { http_max_conns_per_client = 0 }"}, more...)
+	if s.profileDir != "" {
+		flags = append(flags, "-hcl=enable_debug = true")
+	}
+	return flags
+}
+
+func (s *stage) etcds(n int) []*etcd {
+	servers := newEtcds(s.B, n)
+	for _, e := range servers {
+		e.start()
+	}
+	for _, e := range servers {
+		e.await()
+	}
+	return servers
+}
+
+// fill puts all keys into both.
+func (s *stage) fill(p *pair) *pair {
+	ours, theirs := bench.RPCPut(p.ours[0].Client()), etcdPut(p.clients())
+	bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return ours(i, i) })
+	bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return theirs(i, i) })
+	return p
+}
+
+func (p *pair) clients() []*clientv3.Client { return etcdClients(p.etcds) }
+
+// addrs are the HTTP addresses of our servers.
+func (p *pair) addrs() (addrs []string) {
+	for _, o := range p.ours {
+		addrs = append(addrs, o.HTTPAddr())
+	}
+	return addrs
+}
+
+// our is a load on our servers, their one that on etcd's.
+func (p *pair) our(op bench.Op) *load {
+	l := &load{who: "ours", op: op, profiled: p.addrs()}
+	for _, o := range p.ours {
+		l.pids = append(l.pids, o.PID())
+	}
+	return l
+}
+
+func (p *pair) their(op bench.Op) *load {
+	l := &load{who: "etcd", op: op}
+	for _, e := range p.etcds {
+		l.pids = append(l.pids, e.pid())
+	}
+	return l
+}
+
+// load is one side of a comparison.
+type load struct {
+	who      string
+	op       bench.Op
+	pids     []int    // whose CPU counts
+	profiled []string // HTTP addresses of servers that can make a profile
+	all      []bench.Result
+}
+
+// alternate lets the loads take turns, and returns the median of each.
+func (s *stage) alternate(name string, callers int, loads ...*load) []bench.Result {
+	for range s.rounds {
+		for _, l := range loads {
+			bench.Run(s.B, callers, l.op, warmUp, l.pids...)
+			l.all = append(l.all, bench.Run(s.B, callers, l.op, s.runTime, l.pids...))
+		}
+	}
+	var medians []bench.Result
+	for _, l := range loads {
+		s.load(name, l.who, l.all)
+		medians = append(medians, bench.MedianResult(l.all))
+		if s.profileDir != "" && l.profiled != nil {
+			s.profile(callers, l)
+		}
+	}
+	return medians
+}
+
+// profile makes a profile of our servers under a load. It does not count: profiling costs something.
+func (s *stage) profile(callers int, l *load) {
+	var fetching sync.WaitGroup
+	for i, addr := range l.profiled {
+		fetching.Go(func() {
+			path := filepath.Join(s.profileDir, fmt.Sprintf("%s-%d.pprof", s.row, i))
+			if err := fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", addr, profileTime.Seconds()), path); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	bench.Run(s.B, callers, l.op, profileTime+time.Second, l.pids...)
+	fetching.Wait()
+}
+
+func fetch(url, path string) error {
+	r, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, r.Status)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(file, r.Body)
+	return err
+}
