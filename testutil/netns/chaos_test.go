@@ -78,14 +78,16 @@ func TestChaos(t *testing.T) {
 				}
 				t.Log(stats)
 			}()
-			n := &nemesis{t, c, rng}
+			n := &nemesis{t: t, c: c, rng: rng}
 			count := n.work(time.Now().Add(each))
 			allServe(t, c, 30*time.Second, "v")
 			stop()
 			<-worked
 			same(t, c)
 			start := time.Now()
-			rec.Check(t, history.Promises{})
+			// A leader that was stopped may answer default reads in the moment in which it
+			// runs again, before it has noticed that its lease is over: seed 990712907.
+			rec.Check(t, history.Promises{Lease: time.Second + n.stopped})
 			all, open, refused := rec.Calls()
 			t.Logf("%d faults, %d calls, %d open, %d refused, checked in %v", count, all, open, refused, time.Since(start))
 			if done := all - open - refused; done < 20*int(each.Seconds()) {

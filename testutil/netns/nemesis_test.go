@@ -21,6 +21,8 @@ type nemesis struct {
 	t   *testing.T
 	c   *netns.Cluster
 	rng *rand.Rand
+
+	stopped time.Duration // the longest time for which it has stopped a process
 }
 
 // faults are all that it knows. Each begins one and returns what ends it.
@@ -80,7 +82,11 @@ func (n *nemesis) losePower(hit []*netns.Server) func() {
 func (n *nemesis) pause() func() {
 	s := n.some(1)[0]
 	s.Signal(syscall.SIGSTOP)
-	return func() { s.Signal(syscall.SIGCONT) }
+	at := time.Now()
+	return func() {
+		s.Signal(syscall.SIGCONT)
+		n.stopped = max(n.stopped, time.Since(at))
+	}
 }
 
 // isolate cuts a server off from the others; the clients still reach it.
