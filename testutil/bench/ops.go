@@ -17,9 +17,12 @@ func Web(conns int) *http.Client {
 }
 
 // HTTPPut puts keys over HTTP; callers take the servers in turn.
-func HTTPPut(c *http.Client, addrs ...string) Op {
+func HTTPPut(c *http.Client, addrs ...string) Op { return HTTPPutKey(c, KeyName, addrs...) }
+
+// HTTPPutKey is the same with keys of other names.
+func HTTPPutKey(c *http.Client, key func(i int) string, addrs ...string) Op {
 	return func(caller, i int) error {
-		request, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://%s/v1/kv/%s?flags=%d", addrs[caller%len(addrs)], KeyName(i), i), bytes.NewReader(Value))
+		request, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://%s/v1/kv/%s?flags=%d", addrs[caller%len(addrs)], key(i), i), bytes.NewReader(Value))
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 type row struct {
@@ -22,6 +24,18 @@ var rows = []row{
 	{"get", rowGet},
 	{"apply", rowApply},
 	{"kvget", rowKVGet},
+	{"latency", rowLatency},
+	{"put3", rowPut3},
+	{"get3", rowGet3("GET default", "")},
+	{"consistent3", rowGet3("GET consistent", "?consistent")},
+	{"stale3", rowGet3("GET stale, beside serializable", "?stale", clientv3.WithSerializable())},
+	{"kill", rowKill},
+	{"term", rowTerm},
+	{"fresh", rowFresh},
+	{"waiters", rowWaiters},
+	{"memory", rowMemory},
+	{"start", rowStart},
+	{"growth", rowGrowth},
 }
 
 // BenchmarkPeers runs the rows and prints the table.

@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	manyCallers = 1000 // where not bench.Callers
 	warmUp      = 500 * time.Millisecond
 	runTime     = 3 * time.Second
 	profileTime = 10 * time.Second // a core at 100 samples a second makes 1,000
@@ -27,10 +28,14 @@ type stage struct {
 	*testing.B
 	table
 	row        string // that is running
+	quick      bool
 	rounds     int
 	runTime    time.Duration
 	profileDir string
-	one        func() *pair // one server of each, with all keys
+	web        *http.Client // a connection for each caller
+	kind       string       // of the pair that runs
+	pair       *pair
+	loaded     int // keys in the pair "big"
 }
 
 // pair is a cluster of each kind.
@@ -40,8 +45,8 @@ type pair struct {
 }
 
 func newStage(b *testing.B) *stage {
-	s := &stage{B: b, rounds: 3, runTime: runTime, profileDir: os.Getenv("PROFILE")}
-	if os.Getenv("QUICK") != "" {
+	s := &stage{B: b, rounds: 3, runTime: runTime, profileDir: os.Getenv("PROFILE"), web: bench.Web(manyCallers)}
+	if s.quick = os.Getenv("QUICK") != ""; s.quick {
 		s.rounds, s.runTime = 1, time.Second
 	}
 	if s.profileDir != "" {
@@ -49,8 +54,34 @@ func newStage(b *testing.B) *stage {
 			b.Fatal(err)
 		}
 	}
-	s.one = sync.OnceValue(func() *pair { return s.fill(&pair{[]*testutil.Process{s.ourServer()}, s.etcds(1)}) })
 	return s
+}
+
+// use returns the pair of a kind. Only one pair runs at a time, so that no other takes part in what is measured.
+func (s *stage) use(kind string, start func() *pair) *pair {
+	if s.kind != kind {
+		s.stop()
+		s.kind, s.pair = kind, start()
+	}
+	return s.pair
+}
+
+func (s *stage) stop() {
+	if s.pair != nil {
+		s.pair.kill()
+	}
+	s.kind, s.pair = "", nil
+	s.web.CloseIdleConnections()
+}
+
+// one is a server of each, with all keys.
+func (s *stage) one() *pair {
+	return s.use("one", func() *pair { return s.fill(&pair{[]*testutil.Process{s.ourServer()}, s.etcds(1)}) })
+}
+
+// three is a cluster of three servers of each, with all keys.
+func (s *stage) three() *pair {
+	return s.use("three", func() *pair { return s.fill(&pair{s.ourServers(), s.etcds(3)}) })
 }
 
 // ourServer starts a server that is a cluster of its own.
@@ -59,6 +90,28 @@ func (s *stage) ourServer() *testutil.Process {
 	p.Start()
 	p.AwaitLeader()
 	return p
+}
+
+// ourServers starts a cluster of three.
+func (s *stage) ourServers() []*testutil.Process {
+	servers := s.newServers()
+	for _, p := range servers {
+		p.Start()
+	}
+	for _, p := range servers {
+		p.AwaitLeader()
+	}
+	return servers
+}
+
+// newServers prepares a cluster of three: each joins the first.
+func (s *stage) newServers() []*testutil.Process {
+	flags := s.flags("-bootstrap-expect=3")
+	servers := []*testutil.Process{testutil.NewProcess(s.B, flags...)}
+	for range 2 {
+		servers = append(servers, testutil.NewProcess(s.B, append(flags, servers[0].Join())...))
+	}
+	return servers
 }
 
 // flags are the defaults but for what a bench needs: clients that all come from one address, and profiles if they are
@@ -84,13 +137,22 @@ func (s *stage) etcds(n int) []*etcd {
 
 // fill puts all keys into both.
 func (s *stage) fill(p *pair) *pair {
-	ours, theirs := bench.RPCPut(p.ours[0].Client()), etcdPut(p.clients())
-	bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return ours(i, i) })
-	bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return theirs(i, i) })
+	for _, put := range []bench.Op{bench.RPCPut(p.ours[0].Client()), etcdPut(p.clients())} {
+		bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return put(i, i) })
+	}
 	return p
 }
 
 func (p *pair) clients() []*clientv3.Client { return etcdClients(p.etcds) }
+
+func (p *pair) kill() {
+	for _, o := range p.ours {
+		o.Kill()
+	}
+	for _, e := range p.etcds {
+		e.kill()
+	}
+}
 
 // addrs are the HTTP addresses of our servers.
 func (p *pair) addrs() (addrs []string) {
@@ -102,7 +164,7 @@ func (p *pair) addrs() (addrs []string) {
 
 // our is a load on our servers, their one that on etcd's.
 func (p *pair) our(op bench.Op) *load {
-	l := &load{who: "ours", op: op, profiled: p.addrs()}
+	l := &load{who: "ours", op: op, callers: bench.Callers, profiled: p.addrs()}
 	for _, o := range p.ours {
 		l.pids = append(l.pids, o.PID())
 	}
@@ -110,7 +172,7 @@ func (p *pair) our(op bench.Op) *load {
 }
 
 func (p *pair) their(op bench.Op) *load {
-	l := &load{who: "etcd", op: op}
+	l := &load{who: "etcd", op: op, callers: bench.Callers}
 	for _, e := range p.etcds {
 		l.pids = append(l.pids, e.pid())
 	}
@@ -121,17 +183,18 @@ func (p *pair) their(op bench.Op) *load {
 type load struct {
 	who      string
 	op       bench.Op
+	callers  int
 	pids     []int    // whose CPU counts
 	profiled []string // HTTP addresses of servers that can make a profile
 	all      []bench.Result
 }
 
 // alternate lets the loads take turns, and returns the median of each.
-func (s *stage) alternate(name string, callers int, loads ...*load) []bench.Result {
+func (s *stage) alternate(name string, loads ...*load) []bench.Result {
 	for range s.rounds {
 		for _, l := range loads {
-			bench.Run(s.B, callers, l.op, warmUp, l.pids...)
-			l.all = append(l.all, bench.Run(s.B, callers, l.op, s.runTime, l.pids...))
+			bench.Run(s.B, l.callers, l.op, warmUp, l.pids...)
+			l.all = append(l.all, bench.Run(s.B, l.callers, l.op, s.runTime, l.pids...))
 		}
 	}
 	var medians []bench.Result
@@ -139,14 +202,14 @@ func (s *stage) alternate(name string, callers int, loads ...*load) []bench.Resu
 		s.load(name, l.who, l.all)
 		medians = append(medians, bench.MedianResult(l.all))
 		if s.profileDir != "" && l.profiled != nil {
-			s.profile(callers, l)
+			s.profile(l)
 		}
 	}
 	return medians
 }
 
 // profile makes a profile of our servers under a load. It does not count: profiling costs something.
-func (s *stage) profile(callers int, l *load) {
+func (s *stage) profile(l *load) {
 	var fetching sync.WaitGroup
 	for i, addr := range l.profiled {
 		fetching.Go(func() {
@@ -156,7 +219,7 @@ func (s *stage) profile(callers int, l *load) {
 			}
 		})
 	}
-	bench.Run(s.B, callers, l.op, profileTime+time.Second, l.pids...)
+	bench.Run(s.B, l.callers, l.op, profileTime+time.Second, l.pids...)
 	fetching.Wait()
 }
 
