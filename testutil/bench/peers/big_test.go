@@ -2,7 +2,11 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"praetor/testutil"
@@ -43,6 +47,7 @@ func (s *stage) big(n int) *pair {
 			_, err := etcd.Put(context.Background(), bigKey(from+i), value)
 			return err
 		})
+		s.loadedAt = time.Now()
 	}
 	return p
 }
@@ -53,6 +58,11 @@ func rowMemory(s *stage) {
 		p := s.big(keys)
 		if !s.quick {
 			time.Sleep(settling)
+		}
+		if s.profileDir != "" {
+			if err := fetch("http://"+p.addrs()[0]+"/debug/pprof/heap", s.nextProfile(0)); err != nil {
+				s.Error(err)
+			}
 		}
 		return float64(bench.Resident(s, p.ours[0].PID())) / 1e6, float64(bench.Resident(s, p.etcds[0].pid())) / 1e6
 	}
@@ -67,6 +77,7 @@ func rowMemory(s *stage) {
 func rowStart(s *stage) {
 	many := s.keys(manyKeys)
 	p := s.big(many)
+	s.awaitSnapshot(p.ours[0])
 	stream := bench.KeyStream(s, many)
 	var floors, ours, etcds []float64
 	for range s.rounds {
@@ -104,6 +115,24 @@ func rowStart(s *stage) {
 	}
 	s.add(fmt.Sprintf("start-up with %d keys after kill -9, beside decoding as many, s", many), "%.2f", bench.Median(ours), bench.Median(floors), atMost(3))
 	s.add("the same beside etcd's, s", "%.2f", bench.Median(ours), bench.Median(etcds))
+}
+
+// awaitSnapshot waits until the server has made a snapshot of what was loaded, which it does by itself once in a while,
+// so that it is the snapshot that is measured and not a long log.
+func (s *stage) awaitSnapshot(o *testutil.Process) {
+	testutil.Eventually(s, 2*time.Minute, "a snapshot since the keys were loaded", func() error {
+		made, err := os.ReadDir(filepath.Join(o.Dir, "raft", "snapshots"))
+		if err != nil {
+			return err
+		}
+		for _, snapshot := range made {
+			info, err := snapshot.Info()
+			if err == nil && info.ModTime().After(s.loadedAt) && !strings.HasSuffix(info.Name(), ".tmp") {
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
 }
 
 // untilDone tries until it succeeds, a second at a time.

@@ -36,6 +36,7 @@ type stage struct {
 	kind       string       // of the pair that runs
 	pair       *pair
 	loaded     int // keys in the pair "big"
+	loadedAt   time.Time
 }
 
 // pair is a cluster of each kind.
@@ -210,17 +211,32 @@ func (s *stage) alternate(name string, loads ...*load) []bench.Result {
 
 // profile makes a profile of our servers under a load. It does not count: profiling costs something.
 func (s *stage) profile(l *load) {
+	s.profileWhile(l.profiled, func() { bench.Run(s.B, l.callers, l.op, profileTime+time.Second, l.pids...) })
+}
+
+// profileWhile makes profiles of our servers, which takes profileTime, while something goes on.
+func (s *stage) profileWhile(addrs []string, goesOn func()) {
 	var fetching sync.WaitGroup
-	for i, addr := range l.profiled {
+	for i, addr := range addrs {
 		fetching.Go(func() {
-			path := filepath.Join(s.profileDir, fmt.Sprintf("%s-%d.pprof", s.row, i))
+			path := s.nextProfile(i)
 			if err := fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", addr, profileTime.Seconds()), path); err != nil {
 				s.Error(err)
 			}
 		})
 	}
-	bench.Run(s.B, l.callers, l.op, profileTime+time.Second, l.pids...)
+	goesOn()
 	fetching.Wait()
+}
+
+// nextProfile is a file for a profile of a server. A row can make several of each.
+func (s *stage) nextProfile(server int) string {
+	for n := 0; ; n++ {
+		path := filepath.Join(s.profileDir, fmt.Sprintf("%s-%d-server%d.pprof", s.row, n, server))
+		if _, err := os.Stat(path); err != nil {
+			return path
+		}
+	}
 }
 
 func fetch(url, path string) error {

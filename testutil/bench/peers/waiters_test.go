@@ -38,13 +38,24 @@ func rowWaiters(s *stage) {
 	ws := bench.OpenWatchers(s, p, bench.BlockingQuery(waitedName), waiters, meta.Index)
 	time.Sleep(2 * time.Second)
 	during := bench.MemoryOf(s, p)
-	var costs []float64
-	for i := range s.rounds {
-		cpu, start := bench.CPU(s, p.PID()), time.Now()
-		put(i + 1)
+	wake := func(i int) {
+		start := time.Now()
+		put(i)
 		ws.Await(start)
 		time.Sleep(time.Second) // until the last wait again
+	}
+	var costs []float64
+	for i := range s.rounds {
+		cpu := bench.CPU(s, p.PID())
+		wake(i + 1)
 		costs = append(costs, bench.Micros(bench.CPU(s, p.PID())-cpu)/waiters/1000)
+	}
+	if s.profileDir != "" {
+		s.profileWhile([]string{p.HTTPAddr()}, func() {
+			for start, i := time.Now(), s.rounds; time.Since(start) < profileTime; i++ {
+				wake(i + 1)
+			}
+		})
 	}
 	woken := float64(bench.Resident(s, p.PID())) / 1024
 	ws.Close()
