@@ -2,9 +2,7 @@ package peers
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -47,7 +45,6 @@ func (s *stage) big(n int) *pair {
 			_, err := etcd.Put(context.Background(), bigKey(from+i), value)
 			return err
 		})
-		s.loadedAt = time.Now()
 	}
 	return p
 }
@@ -77,7 +74,7 @@ func rowMemory(s *stage) {
 func rowStart(s *stage) {
 	many := s.keys(manyKeys)
 	p := s.big(many)
-	s.awaitSnapshot(p.ours[0])
+	s.awaitSnapshot(p.ours[0], many)
 	stream := bench.KeyStream(s, many)
 	var floors, ours, etcds []float64
 	for range s.rounds {
@@ -117,21 +114,19 @@ func rowStart(s *stage) {
 	s.add("the same beside etcd's, s", "%.2f", bench.Median(ours), bench.Median(etcds))
 }
 
-// awaitSnapshot waits until the server has made a snapshot of what was loaded, which it does by itself once in a while,
-// so that it is the snapshot that is measured and not a long log.
-func (s *stage) awaitSnapshot(o *testutil.Process) {
-	testutil.Eventually(s, 2*time.Minute, "a snapshot since the keys were loaded", func() error {
-		made, err := os.ReadDir(filepath.Join(o.Dir, "raft", "snapshots"))
-		if err != nil {
-			return err
-		}
-		for _, snapshot := range made {
-			info, err := snapshot.Info()
-			if err == nil && info.ModTime().After(s.loadedAt) && !strings.HasSuffix(info.Name(), ".tmp") {
+// awaitSnapshot waits until a server that was just loaded with n keys has made a snapshot of nearly all, which it does by
+// itself once in a while, so that it is the snapshot that is measured and not a long log.
+func (s *stage) awaitSnapshot(o *testutil.Process, n int) {
+	const trailing = 17_000 // after fewer entries than this a server makes no new one (raft_snapshot_threshold: 16,384)
+	testutil.Eventually(s, 2*time.Minute, "a snapshot of what was loaded", func() error {
+		made, err := filepath.Glob(filepath.Join(o.Dir, "raft", "snapshots", "*-*-*"))
+		for _, path := range made {
+			var term, index int // the name is term-index-time
+			if _, err := fmt.Sscanf(filepath.Base(path), "%d-%d-", &term, &index); err == nil && index+trailing >= n && !strings.HasSuffix(path, ".tmp") {
 				return nil
 			}
 		}
-		return errors.New("there is none")
+		return fmt.Errorf("there are %v (%v)", made, err)
 	})
 }
 

@@ -36,7 +36,6 @@ type stage struct {
 	kind       string       // of the pair that runs
 	pair       *pair
 	loaded     int // keys in the pair "big"
-	loadedAt   time.Time
 }
 
 // pair is a cluster of each kind.
