@@ -179,21 +179,7 @@ func restoreSnapshot(p *testutil.Process, path string) error {
 }
 
 func saveSnapshot(p *testutil.Process, path string) error {
-	r, err := http.Get("http://" + p.HTTPAddr() + "/v1/snapshot")
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("save: status %d", r.StatusCode)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.Copy(file, r.Body)
-	return err
+	return bench.Fetch("http://"+p.HTTPAddr()+"/v1/snapshot", path)
 }
 
 // verifyFile runs the command, which is a process too.

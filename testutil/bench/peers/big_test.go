@@ -3,6 +3,8 @@ package peers
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -57,7 +59,7 @@ func rowMemory(s *stage) {
 			time.Sleep(settling)
 		}
 		if s.profileDir != "" {
-			if err := fetch("http://"+p.addrs()[0]+"/debug/pprof/heap", s.nextProfile(0)); err != nil {
+			if err := bench.Fetch("http://"+p.addrs()[0]+"/debug/pprof/heap", s.nextProfile(0)); err != nil {
 				s.Error(err)
 			}
 		}
@@ -85,12 +87,9 @@ func rowStart(s *stage) {
 		floors = append(floors, time.Since(start).Seconds())
 	}
 	stream = nil
-	for range s.rounds {
-		o, e := p.ours[0], p.etcds[0]
-		o.Kill()
-		c := o.Client()
-		start := time.Now()
-		o.Start()
+	o, e := p.ours[0], p.etcds[0]
+	c := o.Client()
+	answered := func() {
 		untilDone(func(ctx context.Context) error {
 			entry, _, err := c.KV().Get(ctx, bigKey(many-1), nil)
 			if err == nil && entry == nil {
@@ -98,6 +97,12 @@ func rowStart(s *stage) {
 			}
 			return err
 		})
+	}
+	for range s.rounds {
+		o.Kill()
+		start := time.Now()
+		o.Start()
+		answered()
 		ours = append(ours, time.Since(start).Seconds())
 
 		e.kill()
@@ -109,6 +114,18 @@ func rowStart(s *stage) {
 			return err
 		})
 		etcds = append(etcds, time.Since(start).Seconds())
+	}
+	if s.profileDir != "" { // by perf: a server that starts does not answer yet
+		o.Kill()
+		o.Start()
+		perf := exec.Command("perf", "record", "-q", "-g", "-e", "cpu-clock", "-F", "199",
+			"-o", filepath.Join(s.profileDir, "start.perf"), "-p", fmt.Sprint(o.PID()))
+		if err := perf.Start(); err != nil {
+			s.Fatal(err)
+		}
+		answered()
+		perf.Process.Signal(os.Interrupt)
+		perf.Wait() // its exit code is that of the signal
 	}
 	s.add(fmt.Sprintf("start-up with %d keys after kill -9, beside decoding as many, s", many), "%.2f", bench.Median(ours), bench.Median(floors), atMost(3))
 	s.add("the same beside etcd's, s", "%.2f", bench.Median(ours), bench.Median(etcds))

@@ -172,50 +172,51 @@ func (s *stage) spread(all [2][]float64) {
 	s.Logf("%s: ours %.2f, etcd's %.2f", s.row, all[0], all[1])
 }
 
-// rowKill is about a leader that is killed, and clients of the survivors.
-func rowKill(s *stage) {
-	ours, etcds := s.eachCluster(func(members []*member) float64 {
-		lost, survivors := leader(members)
+// withoutLeader writes to the others while the leader is made to go, and returns what measure makes of the
+// acknowledgements: those up to then wait in the channel, and more keep coming.
+func (s *stage) withoutLeader(end func(lost *member), measure func(acks <-chan ack, start, gone time.Time) time.Duration) (ours, etcds float64) {
+	return s.eachCluster(func(members []*member) float64 {
+		lost, others := leader(members)
 		ctx, cancel := context.WithTimeout(context.Background(), probeLimit)
 		defer cancel()
-		acks := probe(ctx, survivors)
+		acks := probe(ctx, others)
 		time.Sleep(500 * time.Millisecond)
 		start := time.Now()
-		lost.kill()
-		first := firstAfter(acks, time.Now())
+		end(lost)
+		took := measure(acks, start, time.Now())
+		cancel()
+		comeBack(lost)
+		return took.Seconds()
+	})
+}
+
+// rowKill is about a leader that is killed, and clients of the survivors.
+func rowKill(s *stage) {
+	ours, etcds := s.withoutLeader(func(lost *member) { lost.kill() }, func(acks <-chan ack, start, gone time.Time) time.Duration {
+		first := firstAfter(acks, gone)
 		if first == (ack{}) {
 			s.Fatal("no write was acknowledged after the leader was killed")
 		}
-		cancel()
-		comeBack(lost)
-		return first.done.Sub(start).Seconds()
+		return first.done.Sub(start)
 	})
 	s.add("kill -9 of the leader to the next acknowledged write, s", "%.2f", ours, etcds, atMost(1.3))
 }
 
 // rowTerm is about a leader that is stopped, and clients of the others.
 func rowTerm(s *stage) {
-	ours, etcds := s.eachCluster(func(members []*member) float64 {
-		lost, survivors := leader(members)
-		ctx, cancel := context.WithTimeout(context.Background(), probeLimit)
-		defer cancel()
-		acks := probe(ctx, survivors)
-		time.Sleep(500 * time.Millisecond)
-		start := time.Now()
-		lost.stop()
+	ours, etcds := s.withoutLeader(func(lost *member) { lost.stop() }, func(acks <-chan ack, start, _ time.Time) time.Duration {
 		time.Sleep(2 * time.Second)
-		cancel()
-		gap := longestGap(acks, start)
-		comeBack(lost)
-		return gap.Seconds()
+		return longestGap(acks, start)
 	})
 	s.add("SIGTERM of the leader, longest gap between acknowledged writes, s", "%.3f", ours, etcds, within(0.1, "s"))
 }
 
-// longestGap is the longest time without an acknowledgement that ended after a moment.
+// longestGap is the longest time without an acknowledgement that ended after a moment, among those that are there and
+// until now.
 func longestGap(acks <-chan ack, moment time.Time) (longest time.Duration) {
-	var done []time.Time
-	for a := range acks {
+	done := []time.Time{time.Now()}
+	for len(acks) > 0 {
+		a := <-acks
 		done = append(done, a.done)
 	}
 	slices.SortFunc(done, time.Time.Compare)

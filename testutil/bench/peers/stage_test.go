@@ -2,7 +2,6 @@ package peers
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -219,7 +218,7 @@ func (s *stage) profileWhile(addrs []string, goesOn func()) {
 	for i, addr := range addrs {
 		fetching.Go(func() {
 			path := s.nextProfile(i)
-			if err := fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", addr, profileTime.Seconds()), path); err != nil {
+			if err := bench.Fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", addr, profileTime.Seconds()), path); err != nil {
 				s.Error(err)
 			}
 		})
@@ -236,22 +235,4 @@ func (s *stage) nextProfile(server int) string {
 			return path
 		}
 	}
-}
-
-func fetch(url, path string) error {
-	r, err := http.Get(url)
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, r.Status)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.Copy(file, r.Body)
-	return err
 }
