@@ -55,18 +55,20 @@ func BenchmarkPeers(b *testing.B) {
 	if err != nil {
 		b.Fatalf("no etcd to measure beside: %v", err)
 	}
+	first, _, _ := strings.Cut(string(version), "\n")
 	for b.Loop() {
-		s := newStage(b)
-		start := time.Now()
+		s, start := newStage(b), time.Now()
+		// Also if a row fails: what those before it measured took minutes.
+		defer func() {
+			fmt.Printf("\nMeasured %s on %d cores, %s, %s, in %.0f s; %d rounds\n", time.Now().Format(time.DateOnly), runtime.NumCPU(),
+				runtime.Version(), strings.Replace(first, " Version:", "", 1), time.Since(start).Seconds(), s.rounds)
+			s.print(os.Stdout)
+		}()
 		for _, r := range chosen {
 			s.row = r.name
 			begun := time.Now()
 			r.run(s)
 			fmt.Fprintf(os.Stderr, "%s: %.0f s\n", r.name, time.Since(begun).Seconds())
 		}
-		first, _, _ := strings.Cut(string(version), "\n")
-		fmt.Printf("\nMeasured %s on %d cores, %s, %s, in %.0f s; %d rounds\n", time.Now().Format(time.DateOnly), runtime.NumCPU(),
-			runtime.Version(), strings.Replace(first, " Version:", "", 1), time.Since(start).Seconds(), s.rounds)
-		s.print(os.Stdout)
 	}
 }

@@ -103,12 +103,17 @@ func (s *stage) ourServers() []*testutil.Process {
 	return servers
 }
 
-// newServers prepares a cluster of three: each joins the first.
-func (s *stage) newServers() []*testutil.Process {
-	flags := s.flags("-bootstrap-expect=3")
-	servers := []*testutil.Process{testutil.NewProcess(s.B, flags...)}
-	for range 2 {
-		servers = append(servers, testutil.NewProcess(s.B, append(flags, servers[0].Join())...))
+// newServers prepares a cluster of three, each of which is told where all are: those that a server finds when it starts
+// depend on which of them listen by then, and it looks again only after retry_interval.
+func (s *stage) newServers() (servers []*testutil.Process) {
+	flags, ports := s.flags("-bootstrap-expect=3"), testutil.FreePorts(s, 3)
+	for _, port := range ports {
+		flags = append(flags, fmt.Sprintf("-retry-join=127.0.0.1:%d", port))
+	}
+	for _, port := range ports {
+		p := testutil.NewProcess(s, flags...)
+		p.Serf = port
+		servers = append(servers, p)
 	}
 	return servers
 }
