@@ -90,7 +90,7 @@ func (p *Process) death() string {
 // end kills the process when its test ends, and says what is to be known of it
 // if the test failed.
 func (p *Process) end() {
-	watched.Delete(p)
+	defer watched.Delete(p)
 	if death := p.death(); death != "" {
 		p.t.Errorf("%s", death)
 	}
@@ -98,18 +98,37 @@ func (p *Process) end() {
 		p.Kill()
 		return
 	}
-	p.fate.mu.Lock()
-	state := p.fate.status
-	p.fate.mu.Unlock()
-	log, goroutines := p.Output(), ""
-	if state == "" {
-		state = "running"
-		if !p.answers() {
-			state, goroutines = "running, but it does not answer", p.goroutines()
+	watched.Range(func(key, _ any) bool { // all, before the first of them is killed
+		if other := key.(*Process); other.t == p.t && other.cmd != nil {
+			other.examine()
 		}
+		return true
+	})
+	log, state, goroutines := p.Output(), p.state, ""
+	if p.state == silent && p.fate.life() != 0 {
+		goroutines = p.goroutines()
 	}
 	p.Kill()
 	p.t.Logf("server on port %d, process %d: %s. The end of its output:\n%s%s", p.RPC, p.PID(), state, lastLines(log, tailLines), goroutines)
+}
+
+// silent is the state of a server that runs but does not answer.
+const silent = "running, but it does not answer"
+
+// examine notes, once, in what state the server is.
+func (p *Process) examine() {
+	p.fate.mu.Lock()
+	status := p.fate.status
+	p.fate.mu.Unlock()
+	switch {
+	case p.state != "":
+	case status != "":
+		p.state = status
+	case p.answers():
+		p.state = "running"
+	default:
+		p.state = silent
+	}
 }
 
 // answers reports whether the server serves a consistent read, in a time that

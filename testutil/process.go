@@ -56,6 +56,8 @@ type Process struct {
 	done chan struct{}
 	fate fate
 
+	state string // when its test has failed: in what state it was then
+
 	Dir             string   // data directory
 	Host            string   // its address: 127.0.0.1
 	RPC, Serf, HTTP int      // its ports there
