@@ -133,7 +133,7 @@ func DefaultConfig() Config {
 			SuspicionMult: 4, RetransmitMult: 4,
 		},
 		Raft: Raft{
-			HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
+			HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond, LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
 			Backend: "boltdb", SegmentSizeMB: 64, StallLimit: 10 * time.Second,
 		},

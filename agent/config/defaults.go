@@ -29,9 +29,9 @@ func defaults() *Runtime {
 		},
 		Raft: Raft{
 			Multiplier:         1,
-			HeartbeatTimeout:   time.Second,
-			ElectionTimeout:    time.Second,
-			LeaderLeaseTimeout: 500 * time.Millisecond,
+			HeartbeatTimeout:   600 * time.Millisecond,
+			ElectionTimeout:    600 * time.Millisecond,
+			LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold:  16384,
 			SnapshotInterval:   30 * time.Second,
 			TrailingLogs:       10240,

@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 			ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4, RetransmitMult: 4,
 		},
 		Raft: config.Raft{
-			Multiplier: 1, HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
+			Multiplier: 1, HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond, LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
 			LogStoreBackend: "boltdb", WALSegmentSizeMB: 64, NoFreelistSync: true, DiskStallLimit: 10 * time.Second,
 		},
