@@ -165,7 +165,7 @@ func TestSpellings(t *testing.T) {
 		bootstrap_expect = 1 raft_logstore { backend = "default" } performance { raft_multiplier = 3 }
 	`)
 	got := fmt.Sprint(r.Datacenter, r.NodeID, r.Logging.Level, r.Bootstrap, r.BootstrapExpect, r.Raft.LogStoreBackend, r.Raft.LeaderLeaseTimeout)
-	want := fmt.Sprint("dc1", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "ERROR", true, 0, "boltdb", 1500*time.Millisecond)
+	want := fmt.Sprint("dc1", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "ERROR", true, 0, "boltdb", 1200*time.Millisecond)
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
