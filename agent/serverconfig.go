@@ -48,6 +48,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime
 	c.ReconnectTimeout = r.ReconnectTimeout
 	c.SessionTTLMin = r.SessionTTLMin
+	c.VerifyState, c.VerifyInterval = r.VerifyState, r.VerifyStateInterval
 	c.Limits = serverLimits(r.Limits)
 	c.Autopilot = structs.AutopilotConfig{
 		CleanupDeadServers:   r.Autopilot.CleanupDeadServers,

@@ -69,6 +69,10 @@ type Config struct {
 
 	Backups Backups // nil: none are kept
 
+	VerifyState    bool          // compare this server's state with the others'; see verify.go
+	VerifyInterval time.Duration // how often the leader has states compared
+	VerifyEntries  uint64        // and after how many log entries, if that is sooner; 0 for never
+
 	Limits
 
 	Autopilot structs.AutopilotConfig // what the first leader writes
@@ -147,6 +151,8 @@ func DefaultConfig() Config {
 		SessionTTLMin:    structs.MinSessionTTL,
 		ReconcileEvery:   60 * time.Second,
 		UnknownGrace:     5 * time.Minute,
+
+		VerifyInterval: 10 * time.Minute,
 
 		CoordinateSendEvery:  15 * time.Second,
 		CoordinateWriteEvery: 2 * time.Second,

@@ -1,6 +1,10 @@
 package rpcserver
 
-import "path/filepath"
+import (
+	"path/filepath"
+
+	"praetor/structs"
+)
 
 // Method is a row of the table of methods, for tests that walk it.
 type Method struct {
@@ -23,4 +27,9 @@ func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byNa
 func OpenSealed(file, owner string, config Raft) (logStore, error) {
 	config.Backend = "sealed"
 	return openLogStore(filepath.Dir(file), owner, config)
+}
+
+// Judge names the verdict that hashes give.
+func Judge(ours structs.StateHash, others []structs.StateHash, servers int) string {
+	return [...]string{undecided: "undecided", agreed: "agreed", wrong: "wrong", disputed: "disputed"}[judge(ours, others, servers)]
 }

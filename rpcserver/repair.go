@@ -173,8 +173,8 @@ func (s *Server) mayHear(calls <-chan raft.RPC) <-chan raft.RPC {
 		for {
 			select {
 			case call := <-calls:
-				if s.mute.Load() && isElection(call.Command) {
-					call.Respond(nil, errRepairing)
+				if err := s.refusal(call.Command); err != nil {
+					call.Respond(nil, err)
 					continue
 				}
 				select {
@@ -191,6 +191,25 @@ func (s *Server) mayHear(calls <-chan raft.RPC) <-chan raft.RPC {
 	return heard
 }
 
+// refusal says why raft must not hear of a call; nil if it may.
+func (s *Server) refusal(command any) error {
+	if s.mute.Load() && isElection(command) {
+		return errRepairing
+	}
+	if _, ok := command.(*raft.TimeoutNowRequest); ok {
+		return s.quarantineError() // leadership is not for us; a vote for others is right, the log is
+	}
+	return nil
+}
+
+// mayStand returns nil if this server may stand for election.
+func (s *Server) mayStand() error {
+	if s.mute.Load() {
+		return errRepairing
+	}
+	return s.quarantineError()
+}
+
 func isElection(command any) bool {
 	switch command.(type) {
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest, *raft.TimeoutNowRequest:
@@ -201,16 +220,16 @@ func isElection(command any) bool {
 
 // RequestVote asks another server for its vote.
 func (t raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestVoteRequest, reply *raft.RequestVoteResponse) error {
-	if t.server.mute.Load() {
-		return errRepairing
+	if err := t.server.mayStand(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.RequestVote(id, target, q, reply)
 }
 
 // RequestPreVote asks another server whether it would vote for us.
 func (t raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestPreVoteRequest, reply *raft.RequestPreVoteResponse) error {
-	if t.server.mute.Load() {
-		return errRepairing
+	if err := t.server.mayStand(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, q, reply)
 }
@@ -222,8 +241,11 @@ func (t raftTransport) Consumer() <-chan raft.RPC { return t.calls }
 // it mute.
 func (s *Server) transport() raftTransport {
 	t := raftTransport{s.raftTrans, s, s.raftTrans.Consumer()}
-	if store, ok := s.logs.(*boltStore); ok && store.repairing() > 0 {
+	store, ok := s.logs.(*boltStore)
+	if ok && store.repairing() > 0 {
 		s.mute.Store(true)
+	}
+	if s.mute.Load() || s.config.VerifyState || s.quarantined.Load() != nil {
 		t.calls = s.mayHear(t.calls)
 	}
 	return t

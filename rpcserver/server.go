@@ -69,6 +69,10 @@ type Server struct {
 	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
 	coordinates coordinates         // that wait to be written
 
+	verifier    verifier
+	quarantined atomic.Pointer[quarantine] // nil: this server's state is right as far as it knows
+	muzzled     atomic.Bool                // sends nothing as the leader, because of a quarantine
+
 	sessions   sessionTimers
 	lockDelays lockDelays
 	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
@@ -127,6 +131,9 @@ func New(config Config) (*Server, error) {
 // renewState begins with an empty state, which raft then fills.
 func (s *Server) renewState() {
 	s.fsm = fsm.New()
+	if s.config.VerifyState {
+		s.fsm.OnVerify(s.sight)
+	}
 	s.SetLimits(s.config.Limits)
 }
 
@@ -149,9 +156,13 @@ func (s *Server) start() error {
 		return fmt.Errorf("RPC listener: %w", err)
 	}
 	s.addr = net.JoinHostPort(s.config.AdvertiseAddr, port)
+	if err := s.readQuarantine(); err != nil {
+		return err
+	}
 	if err := s.startRaft(); err != nil {
 		return err
 	}
+	s.resumeQuarantine()
 	s.tasks.Go(s.listen)
 	if err := s.startSerf(); err != nil {
 		return err
@@ -169,6 +180,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
 	s.tasks.Go(s.resync)
+	s.tasks.Go(s.reportQuarantine)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)
 	}
@@ -273,6 +285,7 @@ func (s *Server) Stats() map[string]map[string]string {
 			"epoch":             s.Epoch(),
 		},
 		"raft":     s.raft.Stats(),
+		"verify":   s.verifyStats(),
 		"serf_lan": s.serf.Stats(),
 	}
 }

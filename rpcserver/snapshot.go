@@ -57,6 +57,9 @@ func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, i
 	}
 	deadline := time.Now().Add(s.config.RPCHoldTimeout)
 	for {
+		if err := s.quarantineError(); err != nil {
+			return reply, err
+		}
 		if q.AllowStale && s.heardFromLeader() || s.ready() {
 			if q.Op == structs.SnapshotRestore {
 				reply.Dropped, err = s.restoreHere(in, q.SkipEnterprise)

@@ -180,6 +180,19 @@ func (s *indexedSnapshots) trouble() (texts []string) {
 	return texts
 }
 
+// distrust moves all snapshots but the newest aside: they may be of a state that
+// was wrong.
+func (s *indexedSnapshots) distrust(why error) error {
+	list, err := s.List()
+	if err != nil || s.dir == "" || len(list) == 0 {
+		return err
+	}
+	for _, meta := range list[1:] {
+		s.blame(meta.ID, why)
+	}
+	return s.moveAside()
+}
+
 // moveAside takes the damaged snapshots out of the way, so that raft neither
 // counts nor sends them.
 func (s *indexedSnapshots) moveAside() error {

@@ -2,7 +2,9 @@ package testutil_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +30,27 @@ func leaderOf(t *testing.T, all []*testutil.Process) *testutil.Process {
 		}
 	}
 	t.Fatalf("the leader %q is none of ours", addr)
+	return nil
+}
+
+// agreed returns nil if the server has found its state equal to the others', and
+// never different.
+func agreed(p *testutil.Process) error {
+	reply, err := http.Get("http://" + p.HTTPAddr() + "/v1/agent/self")
+	if err != nil {
+		return err
+	}
+	defer reply.Body.Close()
+	var self struct {
+		Stats struct{ Verify map[string]string }
+	}
+	if err := json.NewDecoder(reply.Body).Decode(&self); err != nil {
+		return err
+	}
+	v := self.Stats.Verify
+	if v["agreed"] == "0" || v["disputed"] != "0" || v["quarantines"] != "0" {
+		return fmt.Errorf("got %v", v)
+	}
 	return nil
 }
 
@@ -82,6 +105,9 @@ func TestKillTheLeaderUnderLoad(t *testing.T) {
 	grows(200)
 	leader.Start()
 	grows(200)
+	for _, p := range all {
+		testutil.Eventually(t, 30*time.Second, "a comparison of states", func() error { return agreed(p) })
+	}
 	stop()
 	writers.Wait()
 

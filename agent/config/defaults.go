@@ -46,7 +46,8 @@ func defaults() *Runtime {
 			MaxTrailingLogs:         250,
 			ServerStabilizationTime: 10 * time.Second,
 		},
-		RPCHoldTimeout: 7 * time.Second,
+		VerifyStateInterval: 10 * time.Minute,
+		RPCHoldTimeout:      7 * time.Second,
 
 		DefaultQueryTime: 300 * time.Second,
 		MaxQueryTime:     600 * time.Second,

@@ -39,8 +39,9 @@ func TestDefaults(t *testing.T) {
 			ServerStabilizationTime: 10 * time.Second,
 		},
 		RPCHoldTimeout: 7 * time.Second, DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
-		SessionTTLMin: 10 * time.Second,
-		Checks:        config.Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
+		SessionTTLMin:       10 * time.Second,
+		VerifyStateInterval: 10 * time.Minute,
+		Checks:              config.Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
 		Limits: config.Limits{
 			HTTPMaxConnsPerClient: 200, HTTPSHandshakeTimeout: 5 * time.Second, RPCMaxConnsPerClient: 100,
 			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288, TxnMaxOps: 128,

@@ -20,6 +20,9 @@ type Runtime struct {
 	BootstrapExpect int  // servers to wait for before starting a cluster; 0 or at least 2
 	ReadReplica     bool // replicates, but never votes
 
+	VerifyState         bool          // compare the state with that of the other servers
+	VerifyStateInterval time.Duration // how often the leader has that done
+
 	DataDir string // empty exactly when Dev
 	PidFile string
 

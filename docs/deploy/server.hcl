@@ -33,6 +33,10 @@ performance {
 # switched to it at any time, but not back. See "Damaged disks" in docs/differences.md.
 # raft_logstore { backend = "sealed" }
 
+# Servers compare their states; one that differs from the others goes out of service until it has theirs. The same on all
+# three. See docs/reliability.md.
+# verify_state = true
+
 # Backups, taken and verified by whichever server leads: the same block on all three. See docs/backup.md.
 # backup {
 #   target           = "s3://praetor-backups/dc1?endpoint=https://s3.example.org&region=eu-west-1"
