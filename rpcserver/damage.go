@@ -28,13 +28,12 @@ func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, stable raft.S
 		return s.undone(err, snapshots)
 	}
 	s.raft.Raft = node
-	store, ok := s.logs.(*boltStore)
-	if !ok {
+	if s.store == nil {
 		return nil
 	}
 	// An older snapshot takes the place of a damaged one, and a log may have lost
 	// its end: that must not take us back before what was promised to others.
-	if last, reached := node.LastIndex(), store.reached(); last < reached {
+	if last, reached := node.LastIndex(), s.store.Reached(); last < reached {
 		return s.undone(fmt.Errorf("what is left ends at entry %d, and this server had come to %d", last, reached), snapshots)
 	}
 	if trouble := snapshots.trouble(); len(trouble) > 0 {

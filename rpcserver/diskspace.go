@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-metrics/compat"
+
 	"praetor/structs"
 )
 
@@ -33,12 +35,30 @@ func (s *Server) watchDisk() {
 			free = 1 << 62
 		}
 		s.noteFree(free)
+		s.reportDisk()
 		select {
 		case <-every.C:
 		case <-s.ctx.Done():
 			return
 		}
 	}
+}
+
+// reportDisk reports to the metrics what an operator should hear of.
+func (s *Server) reportDisk() {
+	stuck := s.config.Raft.StallLimit > 0 && s.disk.longest() > s.config.Raft.StallLimit
+	for name, is := range map[string]bool{"full": s.room() != nil, "frozen": stuck} {
+		metrics.SetGauge([]string{"disk", name}, flag(is))
+	}
+	metrics.SetGauge([]string{"raft", "log", "damaged"}, float32(s.store.Damages()))
+	metrics.SetGauge([]string{"raft", "log", "repairing"}, flag(s.repairing()))
+}
+
+func flag(is bool) float32 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // noteFree takes in how many bytes are free. Writes that were refused are taken

@@ -1,7 +1,5 @@
 package rpcserver
 
-import "path/filepath"
-
 // Method is a row of the table of methods, for tests that walk it.
 type Method struct {
 	Name        string
@@ -18,9 +16,3 @@ func Methods() (list []Method) {
 
 // SameMethod reports whether both names stand for one method.
 func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byName[b] }
-
-// OpenSealed opens a raft log with checksums as a server does.
-func OpenSealed(file, owner string, config Raft) (logStore, error) {
-	config.Backend = "sealed"
-	return openLogStore(filepath.Dir(file), owner, config)
-}
