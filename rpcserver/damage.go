@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -55,17 +56,20 @@ func (s *Server) undone(err error, snapshots *indexedSnapshots) error {
 	return structs.Errorf(structs.Corrupt, "cannot start from %s: %s", filepath.Join(s.config.DataDir, "raft"), strings.Join(what, "; "))
 }
 
-// hasHole reports whether the log begins behind the end of the newest snapshot.
+// hasHole reports whether the log begins behind the end of the newest snapshot
+// that is whole.
 func (s *Server) hasHole(snapshots *indexedSnapshots) bool {
 	first, err := s.logs.FirstIndex()
 	if err != nil {
 		return false
 	}
-	newest := uint64(0)
-	if list, err := snapshots.List(); err == nil && len(list) > 0 {
-		newest = list[0].Index
+	list, err := snapshots.List()
+	if err != nil {
+		return false
 	}
-	return first > newest+1
+	bad := snapshots.damagedDirs()
+	list = slices.DeleteFunc(list, func(m *raft.SnapshotMeta) bool { return bad[m.ID] != "" })
+	return len(list) == 0 && first > 1 || len(list) > 0 && first > list[0].Index+1
 }
 
 // remedy adds to an error about damage what can be done.

@@ -50,7 +50,7 @@ func (s *Server) reportDisk() {
 	for name, is := range map[string]bool{"full": s.room() != nil, "frozen": stuck} {
 		metrics.SetGauge([]string{"disk", name}, flag(is))
 	}
-	metrics.SetGauge([]string{"raft", "log", "damaged"}, float32(s.store.Damages()))
+	metrics.SetGauge([]string{"raft", "log", "damaged"}, float32(s.Damages()))
 	metrics.SetGauge([]string{"raft", "log", "repairing"}, flag(s.repairing()))
 }
 
