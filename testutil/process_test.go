@@ -131,7 +131,7 @@ func TestSecondProcessOnTheSameDataDirectory(t *testing.T) {
 
 func TestStartRefusesADamagedLog(t *testing.T) {
 	t.Parallel()
-	p := testutil.NewProcess(t, "-bootstrap", "-hcl", `raft_logstore { backend = "sealed" }`)
+	p := testutil.NewProcess(t, "-bootstrap")
 	p.Start()
 	p.AwaitLeader()
 	if err := p.Client().KV().Put(context.Background(), "k", []byte("the-value")); err != nil {
