@@ -2,6 +2,7 @@ package rpcserver
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,9 @@ func (s *Server) watchDisk() {
 			free = 1 << 62
 		}
 		s.noteFree(free)
-		s.reportDisk()
+		for name, v := range s.Alarms() {
+			metrics.SetGauge(strings.Split(name, "."), v)
+		}
 		select {
 		case <-every.C:
 		case <-s.ctx.Done():
@@ -44,14 +47,16 @@ func (s *Server) watchDisk() {
 	}
 }
 
-// reportDisk reports to the metrics what an operator should hear of.
-func (s *Server) reportDisk() {
-	stuck := s.config.Raft.StallLimit > 0 && s.disk.longest() > s.config.Raft.StallLimit
-	for name, is := range map[string]bool{"full": s.room() != nil, "frozen": stuck} {
-		metrics.SetGauge([]string{"disk", name}, flag(is))
+// Alarms are what an operator should hear of, by the names of the gauges that
+// docs/recovery.md explains. The server has a data directory.
+func (s *Server) Alarms() map[string]float32 {
+	limit := s.config.Raft.StallLimit
+	return map[string]float32{
+		"disk.full":          flag(s.room() != nil),
+		"disk.frozen":        flag(limit > 0 && s.disk.longest() > limit),
+		"raft.log.damaged":   float32(s.store.Damages()),
+		"raft.log.repairing": flag(s.repairing()),
 	}
-	metrics.SetGauge([]string{"raft", "log", "damaged"}, float32(s.Damages()))
-	metrics.SetGauge([]string{"raft", "log", "repairing"}, flag(s.repairing()))
 }
 
 func flag(is bool) float32 {

@@ -37,15 +37,6 @@ func (s *Server) damagedEntry(index uint64, err error) error {
 	return err
 }
 
-// Damages is how many entries of the raft log were read since the start that were
-// not what was written.
-func (s *Server) Damages() uint64 {
-	if s.store == nil {
-		return 0
-	}
-	return s.store.Damages()
-}
-
 type damage struct {
 	index uint64
 	err   error

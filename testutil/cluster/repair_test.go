@@ -174,6 +174,9 @@ func TestNoVoteWithoutMemory(t *testing.T) {
 				}
 			}
 		}
+		if spoilt.Alarms()["raft.log.repairing"] != 1 || behind.Alarms()["raft.log.repairing"] != 0 {
+			t.Error("the gauge raft.log.repairing is wrong")
+		}
 		spoilt.Restart() // it does not forget that it has no vote
 		time.Sleep(time.Minute)
 		if behind.IsLeader() || spoilt.IsLeader() {
@@ -187,6 +190,9 @@ func TestNoVoteWithoutMemory(t *testing.T) {
 		behind.Crash()
 		c.Put("k", "newer") // spoilt has its vote back, and its part in commits
 		mustGet(t, c.Leader(), "k", consistent, "newer")
+		if spoilt.Alarms()["raft.log.repairing"] != 0 {
+			t.Error("the gauge raft.log.repairing stays")
+		}
 		behind.Start()
 	})
 }
@@ -279,7 +285,7 @@ func TestDamageUnderALeader(t *testing.T) {
 			if c.Leader() != leader {
 				t.Error("leadership has moved")
 			}
-			if leader.Damages() == 0 {
+			if leader.Alarms()["raft.log.damaged"] == 0 {
 				t.Error("nothing was found damaged: the test shows nothing")
 			}
 			for _, n := range c.Nodes { // it is covered by the snapshot
