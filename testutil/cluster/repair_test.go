@@ -190,9 +190,12 @@ func TestNoVoteWithoutMemory(t *testing.T) {
 		behind.Crash()
 		c.Put("k", "newer") // spoilt has its vote back, and its part in commits
 		mustGet(t, c.Leader(), "k", consistent, "newer")
-		if spoilt.Alarms()["raft.log.repairing"] != 0 {
-			t.Error("the gauge raft.log.repairing stays")
-		}
+		testutil.Eventually(t, 10*time.Second, "the end of the repair", func() error {
+			if spoilt.Alarms()["raft.log.repairing"] != 0 {
+				return errors.New("the gauge raft.log.repairing stays")
+			}
+			return nil
+		})
 		behind.Start()
 	})
 }
