@@ -13,7 +13,8 @@ import (
 )
 
 // Open opens the log in the raft directory of the server with the node id owner.
-// One that is damaged is an error with the code Corrupt, and is left as it is; one
+// One that is damaged is an error with the code Corrupt, and nothing of it is
+// thrown away; one
 // that another process uses has the code Busy; one of the other backend than
 // Options ask for has the code Invalid. A log from before there were seals gets
 // them for what is written from now on.

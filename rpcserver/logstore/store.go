@@ -153,6 +153,9 @@ func (s *Store) LastIndex() (uint64, error) { return s.last.Load(), nil }
 // GetLog reads an entry. One that is not there is raft.ErrLogNotFound, and a
 // damaged one an error with the code Corrupt.
 func (s *Store) GetLog(index uint64, log *raft.Log) error {
+	if index < s.first.Load() || index > s.last.Load() {
+		return raft.ErrLogNotFound // raft-wal may still have it, in a file that has newer ones too
+	}
 	err := guard(s.path, func() error { return s.inner.GetLog(index, log) })
 	switch {
 	case err == nil:

@@ -105,6 +105,9 @@ func mustHold(t *testing.T, s raft.LogStore, from, to uint64) {
 	if err := s.GetLog(to+1, &none); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("entry behind the end: got %v", err)
 	}
+	if err := s.GetLog(from-1, &none); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("entry before the beginning: got %v", err)
+	}
 }
 
 // What is stored is read again, and raft's own entries are not touched: other
