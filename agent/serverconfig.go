@@ -41,7 +41,7 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		LeaderLeaseTimeout: r.Raft.LeaderLeaseTimeout, PreVoteDisabled: r.Raft.PreVoteDisabled,
 		SnapshotThreshold: uint64(r.Raft.SnapshotThreshold), SnapshotInterval: r.Raft.SnapshotInterval,
 		TrailingLogs: uint64(r.Raft.TrailingLogs), Backend: r.Raft.LogStoreBackend,
-		FreelistSync: !r.Raft.NoFreelistSync, SegmentSizeMB: r.Raft.WALSegmentSizeMB,
+		FreelistSync: !r.Raft.NoFreelistSync, SegmentSize: r.Raft.WALSegmentSizeMB << 20,
 		StallLimit: r.Raft.DiskStallLimit,
 	}
 	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime

@@ -113,9 +113,9 @@ type Raft struct {
 	SnapshotInterval  time.Duration
 	TrailingLogs      uint64 // entries kept behind a snapshot for followers that lag
 
-	Backend       string // "boltdb", "sealed" or "wal"
-	FreelistSync  bool   // boltdb: write the freelist to disk
-	SegmentSizeMB int    // wal
+	Backend      string // of the log store: "boltdb" or "wal"; "" is the one that is there, else logstore.Default
+	FreelistSync bool   // boltdb: write the freelist to disk
+	SegmentSize  int    // wal: bytes of a file
 
 	StallLimit  time.Duration // how long a write to the log may take before a leader gives up leadership; 0 for ever
 	BeforeWrite func()        // called before each write to the log, if there is one; tests make it hang
@@ -139,7 +139,7 @@ func DefaultConfig() Config {
 		Raft: Raft{
 			HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond, LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
-			Backend: "boltdb", SegmentSizeMB: 64, StallLimit: 10 * time.Second,
+			SegmentSize: 64 << 20, StallLimit: 10 * time.Second,
 		},
 		RPCHoldTimeout:   7 * time.Second,
 		LeaveDrainTime:   5 * time.Second,

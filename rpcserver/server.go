@@ -19,6 +19,7 @@ import (
 
 	"praetor/fsm"
 	"praetor/rpcserver/client"
+	"praetor/rpcserver/logstore"
 	"praetor/rpcserver/wire"
 	"praetor/structs"
 )
@@ -43,8 +44,10 @@ type Server struct {
 	raftLayer *raftLayer
 	raftTrans *raft.NetworkTransport
 	logs      logStore
+	store     *logstore.Store // logs, if they are on disk
 	snapshots *indexedSnapshots
 	mute      atomic.Bool // no vote: see repair.go
+	mend      chan damage // at most one: see mend.go
 	disk      diskClock
 	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
 	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
@@ -114,6 +117,7 @@ func New(config Config) (*Server, error) {
 		userEvents: make(chan serf.UserEvent, eventQueue),
 		reconcile:  make(chan serf.Member, 256),
 		reassert:   make(chan chan error),
+		mend:       make(chan damage, 1),
 		stopped:    make(chan struct{}),
 	}
 	s.awaiting.Store(config.AwaitState)
@@ -170,6 +174,7 @@ func (s *Server) start() error {
 	s.autopilot = s.newAutopilot()
 	if s.config.DataDir != "" {
 		s.tasks.Go(s.watchDisk)
+		s.tasks.Go(s.mendLog)
 	}
 	if s.config.Raft.StallLimit > 0 {
 		s.tasks.Go(s.watchStall)

@@ -35,7 +35,6 @@ func defaults() *Runtime {
 			SnapshotThreshold:  16384,
 			SnapshotInterval:   30 * time.Second,
 			TrailingLogs:       10240,
-			LogStoreBackend:    "boltdb",
 			WALSegmentSizeMB:   64,
 			NoFreelistSync:     true,
 			DiskStallLimit:     10 * time.Second,

@@ -137,7 +137,7 @@ func table(r *Runtime) []line {
 		duration("raft_disk_stall_limit", &r.Raft.DiskStallLimit, zero),        // ours
 		toggle("verify_state", &r.VerifyState),                                 // ours
 		duration("verify_state_interval", &r.VerifyStateInterval, time.Second), // ours
-		choice("raft_logstore.backend", &r.Raft.LogStoreBackend, "boltdb", "sealed", "wal", "default"),
+		choice("raft_logstore.backend", &r.Raft.LogStoreBackend, "boltdb", "wal", "default"),
 		toggle("raft_logstore.boltdb.no_freelist_sync", &r.Raft.NoFreelistSync),
 		number("raft_logstore.wal.segment_size_mb", &r.Raft.WALSegmentSizeMB, 1, 1024),
 		ignored("raft_logstore.disable_log_cache", "the log cache is always on"),

@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 		Raft: config.Raft{
 			Multiplier: 1, HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond, LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
-			LogStoreBackend: "boltdb", WALSegmentSizeMB: 64, NoFreelistSync: true, DiskStallLimit: 10 * time.Second,
+			WALSegmentSizeMB: 64, NoFreelistSync: true, DiskStallLimit: 10 * time.Second,
 		},
 		Autopilot: config.Autopilot{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond, MaxTrailingLogs: 250,

@@ -110,7 +110,7 @@ type Raft struct {
 	PreVoteDisabled   bool
 	DiskStallLimit    time.Duration // how long a write may take before a leader gives up leadership; 0 for ever
 
-	LogStoreBackend  string // "boltdb", "sealed" or "wal"
+	LogStoreBackend  string // "boltdb" or "wal"; "" is that of the data directory, else the server's default
 	WALSegmentSizeMB int
 	NoFreelistSync   bool // boltdb only: faster writes, slower opening
 }

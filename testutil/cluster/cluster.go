@@ -88,6 +88,7 @@ func (c *Cluster) machine(i int, options []Option) *Node {
 	config.NodeName = fmt.Sprintf("node%d", i)
 	config.NodeID = fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
 	config.DataDir = filepath.Join(diskDir(c.t), config.NodeName)
+	config.Raft.SegmentSize = 64 << 10                                     // so that there are several, and little to copy
 	config.DiskFree = func(string) (uint64, error) { return 1 << 40, nil } // whatever this machine has
 	config.Logger = testutil.Logger(c.t, config.NodeName)
 	config.VerifyState, config.VerifyEntries = true, verifyEntries
