@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -17,6 +18,11 @@ type FSM struct {
 	store   atomic.Pointer[state.Store]
 	chunks  chunks       // used only by raft's goroutine
 	history atomic.Int64 // bytes of changes to remember
+	verify  func(index uint64, v View)
+
+	mu      sync.Mutex // held to apply entries, and to put another state in place
+	applied uint64     // index of the last entry or snapshot
+	dropped bool       // there is no state: see drop.go
 }
 
 var _ raft.BatchingFSM = (*FSM)(nil)
@@ -35,6 +41,10 @@ func (f *FSM) LimitHistory(bytes int) {
 	f.Store().LimitHistory(bytes)
 }
 
+// OnVerify sets what is called, on raft's goroutine, with the state at each
+// entry that asks for a comparison. Call it before the first entry is applied.
+func (f *FSM) OnVerify(call func(index uint64, v View)) { f.verify = call }
+
 // Store returns the store as of now. A restored snapshot puts another in its
 // place and abandons this one, which wakes all who wait on it.
 func (f *FSM) Store() *state.Store { return f.store.Load() }
@@ -43,22 +53,43 @@ func (f *FSM) Store() *state.Store { return f.store.Load() }
 func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
 
 // ApplyBatch applies committed entries in order, in one state transaction, and
-// returns for each its result or its error. Deterministic.
+// returns for each its result or its error. Deterministic. It panics at an entry
+// that was applied before: applied twice, it would change the state again.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	results := make([]any, len(logs))
 	w := f.Store().Write()
-	defer w.Abort()
+	defer func() { w.Abort() }()
 	for i, log := range logs {
+		if log.Index <= f.applied {
+			panic(fmt.Sprintf("fsm: entry %d of type %v comes after %d", log.Index, log.Type, f.applied))
+		}
+		f.applied = log.Index
 		if log.Type != raft.LogCommand {
 			continue
 		}
-		if data, whole := f.chunks.add(log); whole {
-			results[i] = applyEntry(w, log.Index, data)
+		if f.dropped {
+			results[i] = errDropped
+			continue
+		}
+		data, whole := f.chunks.add(log)
+		if !whole {
+			continue
+		}
+		results[i] = applyEntry(w, log.Index, data)
+		if f.verify != nil && structs.MessageType(data[0]) == structs.VerifyStateType {
+			w.Commit()
+			f.verify(log.Index, f.whole())
+			w = f.Store().Write()
 		}
 	}
 	w.Commit()
 	return results
 }
+
+// whole is the whole state, for raft's goroutine.
+func (f *FSM) whole() View { return View{reader: f.Store().Read(), chunks: f.chunks.clone()} }
 
 // applyEntry runs one command. If it fails, nothing of it stays.
 func applyEntry(w *state.Writer, index uint64, data []byte) any {
@@ -84,7 +115,10 @@ func applyEntry(w *state.Writer, index uint64, data []byte) any {
 // Snapshot returns a view of the state as it is now, to be written out while
 // entries go on being applied.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
-	return &snapshot{View{reader: f.Store().Read(), chunks: f.chunks.clone()}}, nil
+	if f.Dropped() {
+		return nil, errDropped
+	}
+	return &snapshot{f.whole()}, nil
 }
 
 // Restore replaces the state with that of a snapshot stream. If the stream is
@@ -95,14 +129,28 @@ func (f *FSM) Restore(source io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
-	f.chunks = loaded.chunks
 	index := sourceIndex(source, loaded.Header.LastIndex)
-	loaded.Store.BeginEpoch(index)
-	loaded.Store.BeginHistory(index)
-	old := f.store.Swap(loaded.Store)
-	loaded.Store.LimitHistory(int(f.history.Load()))
-	old.Abandon()
+	loaded.begin(index)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.applied = index
+	f.replace(loaded.Store, loaded.chunks)
 	return nil
+}
+
+// replace puts another state in the place of the one that is there. The caller
+// holds mu.
+func (f *FSM) replace(store *state.Store, c chunks) {
+	f.chunks, f.dropped = c, false
+	old := f.store.Swap(store)
+	store.LimitHistory(int(f.history.Load()))
+	old.Abandon()
+}
+
+// begin says at which raft index the snapshot was taken.
+func (l *Loaded) begin(index uint64) {
+	l.Store.BeginEpoch(index)
+	l.Store.BeginHistory(index)
 }
 
 // sourceIndex is the raft index that a snapshot was taken at. The stream only

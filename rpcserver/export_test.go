@@ -1,6 +1,6 @@
 package rpcserver
 
-import "path/filepath"
+import "praetor/structs"
 
 // Method is a row of the table of methods, for tests that walk it.
 type Method struct {
@@ -19,8 +19,7 @@ func Methods() (list []Method) {
 // SameMethod reports whether both names stand for one method.
 func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byName[b] }
 
-// OpenSealed opens a raft log with checksums as a server does.
-func OpenSealed(file, owner string, config Raft) (logStore, error) {
-	config.Backend = "sealed"
-	return openLogStore(filepath.Dir(file), owner, config)
+// Judge names the verdict that hashes give.
+func Judge(ours structs.StateHash, others []structs.StateHash, servers int) string {
+	return [...]string{undecided: "undecided", agreed: "agreed", wrong: "wrong", disputed: "disputed"}[judge(ours, others, servers)]
 }

@@ -19,6 +19,7 @@ import (
 
 	"praetor/fsm"
 	"praetor/rpcserver/client"
+	"praetor/rpcserver/logstore"
 	"praetor/rpcserver/wire"
 	"praetor/structs"
 )
@@ -43,8 +44,10 @@ type Server struct {
 	raftLayer *raftLayer
 	raftTrans *raft.NetworkTransport
 	logs      logStore
+	store     *logstore.Store // logs, if they are on disk
 	snapshots *indexedSnapshots
 	mute      atomic.Bool // no vote: see repair.go
+	mend      chan damage // at most one: see mend.go
 	disk      diskClock
 	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
 	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
@@ -69,10 +72,13 @@ type Server struct {
 	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
 	coordinates coordinates         // that wait to be written
 
-	sessions    sessionTimers
-	lockDelays  lockDelays
-	replacing   sync.RWMutex  // held to replace the whole state, and shared to expire something of it
-	configuring chan struct{} // holds a token while raft's configuration changes, or must not
+	verifier    verifier
+	quarantined atomic.Pointer[quarantine] // nil: this server's state is right as far as it knows
+	muzzled     atomic.Bool                // sends nothing as the leader, because of a quarantine
+
+	sessions   sessionTimers
+	lockDelays lockDelays
+	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
 
 	raftSettings sync.Mutex // held to change those that can change while raft runs
 
@@ -104,15 +110,15 @@ func New(config Config) (*Server, error) {
 		config.Bootstrap, config.BootstrapExpect = true, 0
 	}
 	s := &Server{
-		config:      config,
-		logger:      config.Logger.Named("server"),
-		notify:      make(chan bool, 64),
-		events:      make(chan serf.Event, 2048),
-		userEvents:  make(chan serf.UserEvent, eventQueue),
-		reconcile:   make(chan serf.Member, 256),
-		reassert:    make(chan chan error),
-		configuring: make(chan struct{}, 1),
-		stopped:     make(chan struct{}),
+		config:     config,
+		logger:     config.Logger.Named("server"),
+		notify:     make(chan bool, 64),
+		events:     make(chan serf.Event, 2048),
+		userEvents: make(chan serf.UserEvent, eventQueue),
+		reconcile:  make(chan serf.Member, 256),
+		reassert:   make(chan chan error),
+		mend:       make(chan damage, 1),
+		stopped:    make(chan struct{}),
 	}
 	s.awaiting.Store(config.AwaitState)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -129,6 +135,9 @@ func New(config Config) (*Server, error) {
 // renewState begins with an empty state, which raft then fills.
 func (s *Server) renewState() {
 	s.fsm = fsm.New()
+	if s.config.VerifyState {
+		s.fsm.OnVerify(s.sight)
+	}
 	s.SetLimits(s.config.Limits)
 }
 
@@ -151,9 +160,13 @@ func (s *Server) start() error {
 		return fmt.Errorf("RPC listener: %w", err)
 	}
 	s.addr = net.JoinHostPort(s.config.AdvertiseAddr, port)
+	if err := s.readQuarantine(); err != nil {
+		return err
+	}
 	if err := s.startRaft(); err != nil {
 		return err
 	}
+	s.resumeQuarantine()
 	s.tasks.Go(s.listen)
 	if err := s.startSerf(); err != nil {
 		return err
@@ -161,6 +174,7 @@ func (s *Server) start() error {
 	s.autopilot = s.newAutopilot()
 	if s.config.DataDir != "" {
 		s.tasks.Go(s.watchDisk)
+		s.tasks.Go(s.mendLog)
 	}
 	if s.config.Raft.StallLimit > 0 {
 		s.tasks.Go(s.watchStall)
@@ -171,6 +185,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
 	s.tasks.Go(s.resync)
+	s.tasks.Go(s.reportQuarantine)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)
 	}
@@ -275,6 +290,7 @@ func (s *Server) Stats() map[string]map[string]string {
 			"epoch":             s.Epoch(),
 		},
 		"raft":     s.raft.Stats(),
+		"verify":   s.verifyStats(),
 		"serf_lan": s.serf.Stats(),
 	}
 }

@@ -57,6 +57,9 @@ func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, i
 	}
 	deadline := time.Now().Add(s.config.RPCHoldTimeout)
 	for {
+		if err := s.quarantineError(); err != nil {
+			return reply, err
+		}
 		if q.AllowStale && s.heardFromLeader() || s.ready() {
 			if q.Op == structs.SnapshotRestore {
 				reply.Dropped, err = s.restoreHere(in, q.SkipEnterprise)
@@ -144,20 +147,15 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs
 	meta := *spooled.Meta
 	meta.Size += int64(len(epoch))
 	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", scratch.Header.LastIndex)
-	if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
-	}
-	release, err := s.holdConfiguration()
-	if err != nil {
-		return nil, err
-	}
 	before := s.fsm.Store()
-	s.replacing.Lock()
-	err = s.questions.ask(func() error {
+	err = s.whileSettled(func() error {
+		if _, err := spooled.File.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		s.replacing.Lock()
+		defer s.replacing.Unlock()
 		return s.raft.Restore(&meta, io.MultiReader(spooled.File, bytes.NewReader(epoch)), time.Minute)
 	})
-	s.replacing.Unlock()
-	release()
 	switch {
 	case err == nil:
 	case s.fsm.Store() != before:
@@ -172,6 +170,27 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (dropped structs
 	}
 	return dropped, s.reestablish()
 }
+
+// whileSettled has raft restore at a time when no change of its configuration is
+// under way: at others it refuses, and does not say by a value that this is why.
+// So a restore that has changed nothing is called again, once what was under way
+// is committed.
+func (s *Server) whileSettled(restore func() error) error {
+	before := s.fsm.Store()
+	for attempt := 1; ; attempt++ {
+		err := s.questions.ask(restore)
+		if err == nil || s.fsm.Store() != before || attempt == settleAttempts || s.room() != nil || !s.isRaftLeader() {
+			return err
+		}
+		s.logger.Info("raft did not restore, and will be asked again once its configuration is settled", "error", err)
+		if s.barrier(time.Minute) != nil {
+			return err
+		}
+	}
+}
+
+// settleAttempts bounds how often a restore is tried; a change takes a round trip.
+const settleAttempts = 5
 
 // snapshotAtLeader passes the operation on over a connection of its own.
 func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (structs.SnapshotResponse, error) {

@@ -97,9 +97,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// backends are the log stores. raft-wal 0.4.0 is not among them: it cannot read
-// a log again whose end was cut off (its issue 31), as seed 756114680 shows.
-var backends = []string{"boltdb", "sealed"}
+// backends are the log stores.
+var backends = []string{"boltdb", "wal"}
 
 // storage is how the servers of a run keep their log, and most often so little
 // of it that who was away for a second is sent a snapshot.
