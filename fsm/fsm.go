@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -12,11 +13,15 @@ import (
 )
 
 // FSM applies committed log entries to a state store. Raft calls it from one
-// goroutine; Store may be called from any.
+// goroutine; Store and View may be called from any.
 type FSM struct {
 	store   atomic.Pointer[state.Store]
-	chunks  chunks       // used only by raft's goroutine
 	history atomic.Int64 // bytes of changes to remember
+
+	mu     sync.Mutex // held while the state changes; guards the fields below
+	chunks chunks
+	index  uint64 // of the last entry, or of the snapshot, that made the state
+	term   uint64 // of the same
 }
 
 var _ raft.BatchingFSM = (*FSM)(nil)
@@ -46,9 +51,12 @@ func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0
 // returns for each its result or its error. Deterministic.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, len(logs))
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	w := f.Store().Write()
 	defer w.Abort()
 	for i, log := range logs {
+		f.index, f.term = log.Index, log.Term
 		if log.Type != raft.LogCommand {
 			continue
 		}
@@ -84,46 +92,73 @@ func applyEntry(w *state.Writer, index uint64, data []byte) any {
 // Snapshot returns a view of the state as it is now, to be written out while
 // entries go on being applied.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
-	return &snapshot{View{reader: f.Store().Read(), chunks: f.chunks.clone()}}, nil
+	return &snapshot{f.View()}, nil
+}
+
+// Source is a snapshot stream from a store that knows more of it than it says.
+type Source interface {
+	io.ReadCloser
+	// Position is the raft index and term at which the snapshot was taken. The
+	// stream only knows the last index at which something changed, and after the
+	// restore of an archive that is from another life of the cluster.
+	Position() (index, term uint64)
+	// Ready is what these very bytes have already been loaded into, for the first
+	// who asks; else nil.
+	Ready() *Loaded
 }
 
 // Restore replaces the state with that of a snapshot stream. If the stream is
 // bad the state stays as it was. The source is closed.
 func (f *FSM) Restore(source io.ReadCloser) error {
 	defer source.Close()
-	loaded, err := Load(source)
-	if err != nil {
-		return err
+	var loaded *Loaded
+	var index, term uint64
+	known, isKnown := unwrap(source)
+	if isKnown {
+		index, term = known.Position()
+		loaded = known.Ready()
 	}
-	f.chunks = loaded.chunks
-	index := sourceIndex(source, loaded.Header.LastIndex)
+	if loaded == nil {
+		var err error
+		if loaded, err = Load(source); err != nil {
+			return err
+		}
+	}
+	if !isKnown {
+		index = loaded.Header.LastIndex
+	}
 	loaded.Store.BeginEpoch(index)
 	loaded.Store.BeginHistory(index)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.chunks, f.index, f.term = loaded.chunks, index, term
 	old := f.store.Swap(loaded.Store)
 	loaded.Store.LimitHistory(int(f.history.Load()))
 	old.Abandon()
 	return nil
 }
 
-// sourceIndex is the raft index that a snapshot was taken at. The stream only
-// knows the last index at which something changed, and after the restore of an
-// archive that is from another life of the cluster, so a source may know more.
-func sourceIndex(source io.ReadCloser, streamed uint64) uint64 {
+// unwrap finds the Source in what raft has put around it.
+func unwrap(source io.ReadCloser) (Source, bool) {
 	for {
-		if s, ok := source.(interface{ SnapshotIndex() uint64 }); ok {
-			return s.SnapshotIndex()
+		if s, ok := source.(Source); ok {
+			return s, true
 		}
 		wrapper, ok := source.(raft.ReadCloserWrapper)
 		if !ok {
-			return streamed
+			return nil, false
 		}
 		source = wrapper.WrappedReadCloser()
 	}
 }
 
-// View returns the state as it is now. Unlike Snapshot it may be called from
-// any goroutine, so it leaves out chunks that wait for their others.
-func (f *FSM) View() View { return View{reader: f.Store().Read()} }
+// View returns the state as it is now, with what it was made of last. It may be
+// called from any goroutine, and waits for a batch that is being applied.
+func (f *FSM) View() View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return View{Index: f.index, Term: f.term, reader: f.Store().Read(), chunks: f.chunks.clone()}
+}
 
 type snapshot struct{ view View }
 

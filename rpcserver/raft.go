@@ -54,7 +54,7 @@ func (s *Server) openRaft() error {
 	config.BatchApplyCh = true
 	config.NotifyCh = s.notify
 
-	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID}
+	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID, ready: &s.readySnapshot}
 	if s.config.DataDir == "" {
 		s.logs = memoryStore{raft.NewInmemStore()}
 	} else {

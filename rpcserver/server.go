@@ -44,11 +44,13 @@ type Server struct {
 	raftTrans *raft.NetworkTransport
 	logs      logStore
 	snapshots *indexedSnapshots
-	mute      atomic.Bool // no vote: see repair.go
-	disk      diskClock
-	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
-	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
-	notify    chan bool   // raft's word on whether we lead
+
+	readySnapshot readySnapshot // offered while replacing is held
+	mute          atomic.Bool   // no vote: see repair.go
+	disk          diskClock
+	silent        atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
+	frozen        atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
+	notify        chan bool   // raft's word on whether we lead
 
 	serf      *serf.Serf
 	events    chan serf.Event

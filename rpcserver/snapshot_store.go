@@ -1,6 +1,7 @@
 package rpcserver
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"praetor/fsm"
 )
 
 // indexedSnapshots is a snapshot store whose sources say which index they were
@@ -28,6 +31,8 @@ type indexedSnapshots struct {
 	dir   string // "" in memory
 	owner string
 	log   *boltStore // told of each snapshot; nil if it keeps no record
+
+	ready *readySnapshot
 
 	mu  sync.Mutex        // guards bad
 	bad map[string]string // what is wrong with which snapshot
@@ -99,24 +104,35 @@ func (s *indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 		s.blame(id, err)
 		return nil, nil, err
 	}
-	return meta, indexedSource{source, meta.Index}, nil
+	return meta, &indexedSource{source, meta, s}, nil
 }
 
+// indexedSource is the fsm.Source of a snapshot.
 type indexedSource struct {
 	io.ReadCloser
-	index uint64
+	meta  *raft.SnapshotMeta
+	store *indexedSnapshots
 }
 
-// SnapshotIndex is the raft index at which the snapshot was taken.
-func (s indexedSource) SnapshotIndex() uint64 { return s.index }
+// Position is the raft index and term at which the snapshot was taken.
+func (s *indexedSource) Position() (index, term uint64) { return s.meta.Index, s.meta.Term }
+
+// Ready is the store that a restore has filled with this snapshot, once.
+func (s *indexedSource) Ready() *fsm.Loaded { return s.store.ready.take(s.meta.ID) }
 
 // Create begins a snapshot.
 func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
 	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, trans)
-	if err != nil || s.dir == "" {
-		return sink, err
+	if err != nil {
+		return nil, err
 	}
-	return &notedSink{sink, s, index, c}, nil
+	if s.dir != "" {
+		sink = &notedSink{sink, s, index, c}
+	}
+	if s.ready.offered() {
+		sink = &summedSink{sink, sha256.New(), s.ready}
+	}
+	return sink, nil
 }
 
 // notedSink makes it known when a snapshot is on disk.
