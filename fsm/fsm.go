@@ -121,6 +121,7 @@ func (f *FSM) Restore(source io.ReadCloser) error {
 	if loaded == nil {
 		var err error
 		if loaded, err = Load(source); err != nil {
+			_, _ = io.Copy(io.Discard, source) // a source may know at its end that it is damaged
 			return err
 		}
 	}

@@ -43,21 +43,6 @@ func (v *View) Stream(w io.Writer) error {
 	return buffered.Flush()
 }
 
-// Size is how many bytes Stream writes: it goes through them all.
-func (v *View) Size() (int64, error) {
-	var size counted
-	err := v.Stream(&size)
-	return int64(size), err
-}
-
-type counted int64
-
-// Write counts.
-func (c *counted) Write(p []byte) (int, error) {
-	*c += counted(len(p))
-	return len(p), nil
-}
-
 // Hash is the SHA-256 of the view's stream: equal states have equal hashes.
 func (v *View) Hash() [sha256.Size]byte {
 	h := sha256.New()

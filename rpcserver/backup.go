@@ -60,13 +60,13 @@ func (s *Server) archive() (*Archive, error) {
 	if err := members.Error(); err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
-	size, err := view.Size() // which an archive begins with
-	if err != nil {
+	var size counter // an archive begins with it, so the view is encoded twice
+	if err := view.Stream(s.paced(&size)); err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
 	meta := &raft.SnapshotMeta{
 		Version: raft.SnapshotVersionMax, ID: fmt.Sprintf("%d-%d-%d", view.Term, view.Index, time.Now().UnixMilli()),
-		Index: view.Index, Term: view.Term, Size: size,
+		Index: view.Index, Term: view.Term, Size: int64(size),
 		Configuration: members.Configuration(), ConfigurationIndex: members.Index(),
 	}
 	a := &Archive{Index: view.Index, State: sha256.New()}
@@ -76,10 +76,19 @@ func (s *Server) archive() (*Archive, error) {
 		stop := context.AfterFunc(s.ctx, func() { reader.CloseWithError(net.ErrClosed) })
 		defer stop()
 		writer.CloseWithError(archive.WriteFrom(writer, meta, func(w io.Writer) error {
-			return view.Stream(io.MultiWriter(w, a.State))
+			return view.Stream(s.paced(io.MultiWriter(w, a.State)))
 		}))
 	})
 	return a, nil
+}
+
+// counter is how many bytes were written to it.
+type counter int64
+
+// Write counts.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
 // keepBackups is the leader's duty to have backups taken.

@@ -97,14 +97,21 @@ func (s *indexedSnapshots) blame(id string, err error) {
 	s.bad[id] = err.Error()
 }
 
-// Open opens a snapshot, once its state has been read and found to be whole.
+// Open opens a snapshot. On disk, its state is checked while it is read.
 func (s *indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	meta, source, err := s.SnapshotStore.Open(id)
+	meta, source, err := s.open(id)
 	if err != nil {
 		s.blame(id, err)
 		return nil, nil, err
 	}
 	return meta, &indexedSource{source, meta, s}, nil
+}
+
+func (s *indexedSnapshots) open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if s.dir == "" {
+		return s.SnapshotStore.Open(id)
+	}
+	return openSnapshot(s.file(id, ""), func(err error) { s.blame(id, err) })
 }
 
 // indexedSource is the fsm.Source of a snapshot.

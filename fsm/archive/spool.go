@@ -29,8 +29,8 @@ func Spool(dir string, r io.Reader, also io.Writer) (*Spooled, error) {
 	// Where the system can do it, the file loses its name at once: then even a crash leaves nothing behind.
 	_ = os.Remove(file.Name())
 
-	s := &Spooled{File: file, Sum: sha256.New()}
-	if s.Meta, err = Read(r, io.MultiWriter(file, s.Sum, also)); err == nil {
+	s := &Spooled{File: file}
+	if s.Meta, s.Sum, err = readSummed(r, io.MultiWriter(file, also)); err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"text/tabwriter"
@@ -31,19 +32,33 @@ import (
 // can do without: to compress its bytes, and to decode them.
 
 const (
-	recoveryKeys    = 1_000_000
 	recoveryWriters = 16
 	recoveryWrites  = 15 * time.Second // how long writes are timed, without a save and with
 )
+
+// recoveryKeys is PRAETOR_BENCH_KEYS, 1,000,000 unless that is set.
+func recoveryKeys(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("PRAETOR_BENCH_KEYS")
+	if text == "" {
+		return 1_000_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("PRAETOR_BENCH_KEYS is %q, not a number of keys", text)
+	}
+	return n
+}
 
 // BenchmarkRecovery goes once through the life of a snapshot with a server that
 // is a process of its own.
 func BenchmarkRecovery(b *testing.B) {
 	dir := b.TempDir()
 	snap := filepath.Join(dir, "keys.snap")
+	keys := recoveryKeys(b)
 	for b.Loop() {
 		t := &recoveryTable{w: tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)}
-		stream := keyStream(b, recoveryKeys)
+		stream := keyStream(b, keys)
 		zip := t.floor(b, "floor: gzip of the same bytes", func() error {
 			z, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
 			if err != nil {
@@ -100,7 +115,7 @@ func BenchmarkRecovery(b *testing.B) {
 			}
 			return nil
 		})
-		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n\n", recoveryKeys, bench.ValueLen, length>>20)
+		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n\n", keys, bench.ValueLen, length>>20)
 		t.print(idle)
 		fmt.Printf("\n| writes, %d at a time | p50 ms | p99 ms | per second |\n|---|---:|---:|---:|\n", recoveryWriters)
 		fmt.Printf("| without a save | %.1f | %.1f | %.0f |\n", quantile(quiet, 0.5), quantile(quiet, 0.99), rate)
