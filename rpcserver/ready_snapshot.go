@@ -74,8 +74,13 @@ type summedSink struct {
 
 // Write writes to the snapshot.
 func (s *summedSink) Write(p []byte) (int, error) {
+	summed := make(chan struct{})
+	go func() { // as long as the other: raft takes a sum too
+		s.sum.Write(p)
+		close(summed)
+	}()
 	n, err := s.SnapshotSink.Write(p)
-	s.sum.Write(p[:n])
+	<-summed
 	return n, err
 }
 

@@ -134,7 +134,7 @@ func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint
 		return nil, err
 	}
 	if s.dir != "" {
-		sink = &notedSink{sink, s, index, c}
+		sink = &notedSink{sink, s, index, c, earlySync{path: s.file(sink.ID()+".tmp", "state.bin")}}
 	}
 	if s.ready.offered() {
 		sink = &summedSink{sink, sha256.New(), s.ready}
@@ -148,10 +148,25 @@ type notedSink struct {
 	store         *indexedSnapshots
 	index         uint64
 	configuration raft.Configuration
+	early         earlySync
+}
+
+// Write writes to the snapshot.
+func (s *notedSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	s.early.wrote(n)
+	return n, err
+}
+
+// Cancel gives the snapshot up.
+func (s *notedSink) Cancel() error {
+	s.early.end()
+	return s.SnapshotSink.Cancel()
 }
 
 // Close finishes the snapshot.
 func (s *notedSink) Close() error {
+	s.early.end()
 	if err := s.SnapshotSink.Close(); err != nil {
 		return err
 	}
