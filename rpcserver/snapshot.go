@@ -212,17 +212,21 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (structs.Dropped
 // is then called again, having done nothing.
 func (s *Server) whileSettled(restore func() error) error {
 	before := s.fsm.Store()
-	for attempt := 1; ; attempt++ {
+	// At first without a barrier: a leader that nobody hears would never pass it,
+	// and says no leader where a restore says that its outcome is unclear.
+	err := s.questions.ask(restore)
+	for attempt := 1; err != nil && s.fsm.Store() == before && s.isRaftLeader(); attempt++ {
 		was := s.configurationIndex()
 		if err := s.barrier(time.Minute); err != nil { // until that one is committed
 			return err
 		}
-		err := s.questions.ask(restore)
-		if err == nil || s.fsm.Store() != before || s.configurationIndex() == was || attempt == settleAttempts {
-			return err
+		err = s.questions.ask(restore)
+		if err == nil || s.configurationIndex() == was || attempt == settleAttempts {
+			break
 		}
 		s.logger.Info("a change of the raft configuration came before the restore, which is tried again", "error", err)
 	}
+	return err
 }
 
 // settleAttempts bounds how often a restore is tried; a change takes a round trip.
