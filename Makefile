@@ -39,7 +39,7 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5000 inputs, or a time such a
 	if [ $$ran = 0 ] || [ $$failed != 0 ]; then echo "$$((ran - failed)) passed, $$failed failed"; fi; \
 	[ $$failed = 0 ]
 
-corruption: ## damage the raft directory in 200 ways and see that nothing wrong is served (about 20 seconds)
+corruption: ## damage the raft directory in 200 ways with each log store and see that nothing wrong is served (about 20 seconds)
 	CORRUPTION_SEEDS=200 $(GO) test -count=1 -run 'TestCorruption|TestForeignFiles' ./testutil/cluster
 
 drill: ## lose real servers under load: recovery of a lost quorum, everything back from backups (about 2 minutes)

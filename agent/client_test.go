@@ -136,7 +136,7 @@ func TestClientStatusAndAgent(t *testing.T) {
 	if got := stats["consul"].(map[string]any)["leader"]; got != "true" {
 		t.Errorf("self: Stats.consul.leader: got %v", got)
 	}
-	for _, section := range []string{"agent", "build", "raft", "runtime", "serf_lan"} {
+	for _, section := range []string{"agent", "build", "raft", "runtime", "serf_lan", "verify"} {
 		if stats[section] == nil {
 			t.Errorf("self: Stats has no %s", section)
 		}

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
+	"time"
 )
 
 // leastGarbage is how many bytes of garbage may pile up, at least, before the
@@ -14,12 +16,15 @@ import (
 const leastGarbage = 64 << 20
 
 // TuneCollector makes the garbage collector of this process run less often while
-// the heap is small. It is for the process of a server; GOGC in the environment
-// goes before it, and a memory limit (GOMEMLIMIT) is obeyed as ever.
-func TuneCollector() {
-	if os.Getenv("GOGC") == "" {
-		afterCollection(setPercent)
+// the heap is small, and gives memory back to the system when the process comes
+// to rest, until ctx ends. It is for the process of a server; GOGC in the
+// environment goes before it, and a memory limit (GOMEMLIMIT) is obeyed as ever.
+func TuneCollector(ctx context.Context) {
+	if os.Getenv("GOGC") != "" {
+		return
 	}
+	afterCollection(setPercent)
+	go giveBack(ctx)
 }
 
 // afterCollection calls f now and after each collection.
@@ -38,4 +43,66 @@ func setPercent() {
 func gcPercent(live uint64) int {
 	const unit = 1 << 20 // so that a heap of a few kB does not give millions
 	return max(100, int(100*leastGarbage/max(live, unit)))
+}
+
+const (
+	restEvery      = 500 * time.Millisecond
+	restAllocation = 2 << 20 // bytes allocated in that time that are rest
+	restGoroutines = 1000    // that have ended and leave their stacks behind
+)
+
+// giveBack collects and returns to the system what is not in use, each time the
+// process comes to rest after it has allocated, or has lost many goroutines.
+// Left alone, a process that has loaded its state keeps twice of it for minutes,
+// and one whose 10,000 watchers have gone keeps their stacks.
+func giveBack(ctx context.Context) {
+	tick := time.NewTicker(restEvery)
+	defer tick.Stop()
+	var r rest
+	for {
+		select {
+		case <-tick.C:
+			if r.gaveUp(readUse()) {
+				debug.FreeOSMemory()
+				r.last = readUse()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// use is what the process has used.
+type use struct {
+	allocated  uint64 // bytes since it started
+	live       uint64 // bytes that the last collection has left
+	goroutines uint64
+}
+
+func readUse() use {
+	s := []runtimemetrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/sched/goroutines:goroutines"}}
+	runtimemetrics.Read(s)
+	return use{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64()}
+}
+
+// rest finds out when the process has come to rest with memory to give back.
+type rest struct {
+	before use    // one tick ago
+	last   use    // after memory was given back last
+	most   uint64 // goroutines since then
+}
+
+func (r *rest) gaveUp(now use) bool {
+	atRest := now.allocated-r.before.allocated < restAllocation
+	r.before = now
+	r.most = max(r.most, now.goroutines)
+	if !atRest {
+		return false
+	}
+	allocated := now.allocated - r.last.allocated
+	if allocated < max(leastGarbage/2, now.live/4) && r.most < now.goroutines+restGoroutines {
+		return false
+	}
+	r.most = now.goroutines
+	return true
 }

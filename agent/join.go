@@ -18,6 +18,8 @@ import (
 // answers or the agent stops. That we can reach ourselves does not count.
 func (a *Agent) retryJoin() {
 	said := map[string]string{} // address -> what went wrong last
+	pauses := retryPauses{interval: a.config.RetryInterval}
+	counts := true // whether the next failure is one of retry_max
 	for failed := 0; ; {
 		answered, tried := false, false
 		problems := map[string]string{}
@@ -47,7 +49,7 @@ func (a *Agent) retryJoin() {
 			a.logger.Info("joined", "members", len(a.server.Members()))
 			return
 		}
-		if tried { // that a name leads only to us, so far, is no failure
+		if tried && counts { // that a name leads only to us, so far, is no failure
 			failed++
 		}
 		if limit := a.config.RetryMax; limit > 0 && failed >= limit {
@@ -59,15 +61,38 @@ func (a *Agent) retryJoin() {
 				limit, strings.Join(all, "; ")))
 			return
 		}
-		if failed == 1 {
+		if failed == 1 && counts {
 			a.logger.Info("no server of retry_join answered: trying on", "every", a.config.RetryInterval)
 		}
+		var pause time.Duration
+		pause, counts = pauses.next()
 		select {
-		case <-time.After(a.config.RetryInterval):
+		case <-time.After(pause):
 		case <-a.ctx.Done():
 			return
 		}
 	}
+}
+
+// retryPauses are the times between attempts to join. Servers that are started
+// together find each other within seconds: the first interval is spent in
+// attempts after 1 s, 2 s, 4 s and so on, which count as one.
+type retryPauses struct {
+	interval time.Duration
+	quick    time.Duration // the last pause within the first interval
+	spent    time.Duration // of it
+}
+
+// next returns the next pause, and whether an attempt after it counts.
+func (p *retryPauses) next() (pause time.Duration, counts bool) {
+	p.quick = max(time.Second, 2*p.quick)
+	if p.spent+p.quick >= p.interval {
+		pause, p.spent = p.interval-p.spent, 0
+		p.quick = p.interval // from now on whole intervals
+		return pause, true
+	}
+	p.spent += p.quick
+	return p.quick, false
 }
 
 // What in an error of serf's changes with every attempt, or says nothing.

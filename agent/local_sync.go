@@ -330,7 +330,7 @@ func (l *local) tell(ctx context.Context) bool {
 // mayComeBack reports whether the next attempt may do better.
 func mayComeBack(err error) bool {
 	switch structs.CodeOf(err) {
-	case structs.NoLeader, structs.NotReady, structs.Unclear, structs.Unreachable, structs.Leaving, structs.Busy, structs.Resubmit:
+	case structs.NoLeader, structs.NotReady, structs.Unclear, structs.Unreachable, structs.Leaving, structs.Busy, structs.Resubmit, structs.Quarantined:
 		return true
 	}
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

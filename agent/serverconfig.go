@@ -41,13 +41,14 @@ func (a *Agent) serverConfig() (rpcserver.Config, error) {
 		LeaderLeaseTimeout: r.Raft.LeaderLeaseTimeout, PreVoteDisabled: r.Raft.PreVoteDisabled,
 		SnapshotThreshold: uint64(r.Raft.SnapshotThreshold), SnapshotInterval: r.Raft.SnapshotInterval,
 		TrailingLogs: uint64(r.Raft.TrailingLogs), Backend: r.Raft.LogStoreBackend,
-		FreelistSync: !r.Raft.NoFreelistSync, SegmentSizeMB: r.Raft.WALSegmentSizeMB,
+		FreelistSync: !r.Raft.NoFreelistSync, SegmentSize: r.Raft.WALSegmentSizeMB << 20,
 		StallLimit: r.Raft.DiskStallLimit,
 	}
 	c.RPCHoldTimeout, c.LeaveDrainTime = r.RPCHoldTimeout, r.LeaveDrainTime
 	c.DefaultQueryTime, c.MaxQueryTime = r.DefaultQueryTime, r.MaxQueryTime
 	c.ReconnectTimeout = r.ReconnectTimeout
 	c.SessionTTLMin = r.SessionTTLMin
+	c.VerifyState, c.VerifyInterval = r.VerifyState, r.VerifyStateInterval
 	c.Limits = serverLimits(r.Limits)
 	c.Autopilot = structs.AutopilotConfig{
 		CleanupDeadServers:   r.Autopilot.CleanupDeadServers,

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -92,7 +93,9 @@ func (c *agentCommand) Run(args []string) int {
 	if err != nil {
 		return c.failed(err)
 	}
-	agent.TuneCollector()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	agent.TuneCollector(ctx)
 	c.ui.Output("==> Starting Praetor agent...")
 	a, err := c.start(cfg, agent.Options{
 		LogOutput: &cli.UiWriter{Ui: c.ui},

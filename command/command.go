@@ -55,6 +55,7 @@ var commands = []entry{
 	{"operator autopilot state", "Show how the leader sees the servers", online(autopilotState)},
 	{"operator raft", "See and change the raft configuration", parent(raftHelp)},
 	{"operator raft add-peer", "Add a server to the raft configuration", online(raftAdd)},
+	{"operator raft convert", "Change how a server that does not run keeps its raft log", offline(raftConvert)},
 	{"operator raft demote-peer", "Take a server's vote", online(raftDemote)},
 	{"operator raft list-peers", "List the servers of the raft configuration", online(raftList)},
 	{"operator raft log", "Print the raft log of a server that does not run", offline(raftLog)},

@@ -19,6 +19,7 @@ var commands = register(
 	on((*state.Writer).ApplyAutopilot),
 	on((*state.Writer).ApplyTxn),
 	on((*state.Writer).ApplyMetadata),
+	on((*state.Writer).ApplyVerify),
 )
 
 // command is what one type byte means.
@@ -34,7 +35,7 @@ func on[C, R any, P interface {
 	structs.Command
 }](apply func(*state.Writer, P) (R, error)) command {
 	return command{
-		kind:  P(new(C)).Type(),
+		kind:  P(new(C)).Type() &^ structs.IgnoreUnknownTypeFlag,
 		empty: func() structs.Command { return P(new(C)) },
 		apply: func(w *state.Writer, payload []byte) any {
 			request := P(new(C))

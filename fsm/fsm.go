@@ -17,11 +17,13 @@ import (
 type FSM struct {
 	store   atomic.Pointer[state.Store]
 	history atomic.Int64 // bytes of changes to remember
+	verify  func(index uint64, v View)
 
-	mu     sync.Mutex // held while the state changes; guards the fields below
-	chunks chunks
-	index  uint64 // of the last entry, or of the snapshot, that made the state
-	term   uint64 // of the same
+	mu      sync.Mutex // held to apply entries, and to put another state in place; guards the fields below
+	chunks  chunks
+	applied uint64 // index of the last entry or snapshot
+	term    uint64 // of the same
+	dropped bool   // there is no state: see drop.go
 }
 
 var _ raft.BatchingFSM = (*FSM)(nil)
@@ -40,6 +42,10 @@ func (f *FSM) LimitHistory(bytes int) {
 	f.Store().LimitHistory(bytes)
 }
 
+// OnVerify sets what is called, on raft's goroutine, with the state at each
+// entry that asks for a comparison. Call it before the first entry is applied.
+func (f *FSM) OnVerify(call func(index uint64, v View)) { f.verify = call }
+
 // Store returns the store as of now. A restored snapshot puts another in its
 // place and abandons this one, which wakes all who wait on it.
 func (f *FSM) Store() *state.Store { return f.store.Load() }
@@ -48,24 +54,48 @@ func (f *FSM) Store() *state.Store { return f.store.Load() }
 func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
 
 // ApplyBatch applies committed entries in order, in one state transaction, and
-// returns for each its result or its error. Deterministic.
+// returns for each its result or its error. Deterministic. It panics at an entry
+// that was applied before: applied twice, it would change the state again.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
-	results := make([]any, len(logs))
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	results := make([]any, len(logs))
 	w := f.Store().Write()
-	defer w.Abort()
+	defer func() { w.Abort() }()
 	for i, log := range logs {
-		f.index, f.term = log.Index, log.Term
+		if log.Index <= f.applied {
+			panic(fmt.Sprintf("fsm: entry %d of type %v comes after %d", log.Index, log.Type, f.applied))
+		}
+		f.applied, f.term = log.Index, log.Term
 		if log.Type != raft.LogCommand {
 			continue
 		}
-		if data, whole := f.chunks.add(log); whole {
-			results[i] = applyEntry(w, log.Index, data)
+		if f.dropped {
+			results[i] = errDropped
+			continue
+		}
+		data, whole := f.chunks.add(log)
+		if !whole {
+			continue
+		}
+		results[i] = applyEntry(w, log.Index, data)
+		if f.verify != nil && structs.MessageType(data[0]) == structs.VerifyStateType {
+			w.Commit()
+			f.verify(log.Index, f.whole())
+			w = f.Store().Write()
 		}
 	}
 	w.Commit()
 	return results
+}
+
+// whole is the whole state, for raft's goroutine.
+func (f *FSM) whole() View {
+	v := View{reader: f.Store().Read(), chunks: f.chunks.clone()}
+	if !f.dropped {
+		v.Index, v.Term = f.applied, f.term
+	}
+	return v
 }
 
 // applyEntry runs one command. If it fails, nothing of it stays.
@@ -92,6 +122,9 @@ func applyEntry(w *state.Writer, index uint64, data []byte) any {
 // Snapshot returns a view of the state as it is now, to be written out while
 // entries go on being applied.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	if f.Dropped() {
+		return nil, errDropped
+	}
 	return &snapshot{f.View()}, nil
 }
 
@@ -128,15 +161,27 @@ func (f *FSM) Restore(source io.ReadCloser) error {
 	if !isKnown {
 		index = loaded.Header.LastIndex
 	}
-	loaded.Store.BeginEpoch(index)
-	loaded.Store.BeginHistory(index)
+	loaded.begin(index)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.chunks, f.index, f.term = loaded.chunks, index, term
-	old := f.store.Swap(loaded.Store)
-	loaded.Store.LimitHistory(int(f.history.Load()))
-	old.Abandon()
+	f.applied, f.term = index, term
+	f.replace(loaded.Store, loaded.chunks)
 	return nil
+}
+
+// replace puts another state in the place of the one that is there. The caller
+// holds mu.
+func (f *FSM) replace(store *state.Store, c chunks) {
+	f.chunks, f.dropped = c, false
+	old := f.store.Swap(store)
+	store.LimitHistory(int(f.history.Load()))
+	old.Abandon()
+}
+
+// begin says at which raft index the snapshot was taken.
+func (l *Loaded) begin(index uint64) {
+	l.Store.BeginEpoch(index)
+	l.Store.BeginHistory(index)
 }
 
 // unwrap finds the Source in what raft has put around it.
@@ -158,7 +203,7 @@ func unwrap(source io.ReadCloser) (Source, bool) {
 func (f *FSM) View() View {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return View{Index: f.index, Term: f.term, reader: f.Store().Read(), chunks: f.chunks.clone()}
+	return f.whole()
 }
 
 type snapshot struct{ view View }

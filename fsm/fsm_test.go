@@ -59,6 +59,7 @@ var samples = []structs.Command{
 	}},
 	&structs.AutopilotRequest{Config: structs.AutopilotConfig{CleanupDeadServers: true, MaxTrailingLogs: 250}},
 	&structs.MetadataRequest{Op: structs.MetadataUpsert, Entry: &structs.MetadataEntry{Key: "k", Value: "v"}},
+	&structs.VerifyRequest{},
 }
 
 func entry(t testing.TB, index uint64, c structs.Command) *raft.Log {
@@ -154,7 +155,7 @@ func TestEveryTableGoesThroughASnapshot(t *testing.T) {
 	t.Parallel()
 	f := restore(t, append(header(t), 77-32, 0xa1, 'x')) // a type nobody knows
 	for i, c := range samples {
-		f.Apply(entry(t, uint64(i+1), c))
+		f.Apply(entry(t, uint64(i+2), c))
 	}
 	back := restore(t, snapshot(t, f))
 	for _, table := range state.Tables {
@@ -229,7 +230,9 @@ func TestFailedTxnLeavesTheHash(t *testing.T) {
 	for i := range len(good) + 1 {
 		c := &structs.TxnRequest{Ops: slices.Concat(good[:i], []structs.TxnOp{bad}, good[i:])}
 		log := entry(t, uint64(100+i), c)
-		batch = append(batch, log)
+		again := *log
+		again.Index += 100
+		batch = append(batch, &again)
 		reply, ok := f.Apply(log).(structs.TxnResponse)
 		if !ok || len(reply.Errors) != 1 || reply.Errors[0].OpIndex != i || reply.Results != nil {
 			t.Errorf("fails at %d: got %+v", i, reply)
@@ -242,7 +245,7 @@ func TestFailedTxnLeavesTheHash(t *testing.T) {
 	if after := f.View(); after.Hash() != want {
 		t.Error("a batch of them changed the state")
 	}
-	if reply := f.Apply(entry(t, 200, &structs.TxnRequest{Ops: good})).(structs.TxnResponse); reply.Errors != nil {
+	if reply := f.Apply(entry(t, 300, &structs.TxnRequest{Ops: good})).(structs.TxnResponse); reply.Errors != nil {
 		t.Errorf("without the bad one: got %+v", reply.Errors)
 	}
 	if after := f.View(); after.Hash() == want {
@@ -255,8 +258,9 @@ func TestChunksAreJoined(t *testing.T) {
 	c := &structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "big", Value: bytes.Repeat([]byte("x"), 1000)}}
 	f := fsm.New()
 	logs := split(t, 12, 1, 99, 3, c)
-	// Another operation comes in between.
-	f.ApplyBatch([]*raft.Log{logs[0], entry(t, 11, samples[0]), logs[1]})
+	logs[0].Index = 9 // another operation comes in between
+	logs[1].Index = 11
+	f.ApplyBatch([]*raft.Log{logs[0], entry(t, 10, samples[0]), logs[1]})
 	if f.Store().Read().KV("big") != nil {
 		t.Fatal("the key is there before its last part")
 	}
@@ -283,7 +287,7 @@ func TestChunksOfAnOlderTermAreDropped(t *testing.T) {
 	young := split(t, 4, 2, 2, 2, c)
 	f.Apply(young[0])
 	late := *old[1]
-	late.Term = 2
+	late.Index, late.Term = 5, 2
 	if got := f.Apply(&late); got != nil {
 		t.Errorf("the last part of a dropped operation gave %v, want nothing", got)
 	}

@@ -43,6 +43,9 @@ func (v *View) Stream(w io.Writer) error {
 	return buffered.Flush()
 }
 
+// LastIndex is the highest raft index at which any table changed.
+func (v *View) LastIndex() uint64 { return v.reader.LastIndex() }
+
 // Hash is the SHA-256 of the view's stream: equal states have equal hashes.
 func (v *View) Hash() [sha256.Size]byte {
 	h := sha256.New()

@@ -54,14 +54,14 @@ func (s *Server) Archive(ctx context.Context) (*Archive, error) {
 func (s *Server) archive() (*Archive, error) {
 	view := s.fsm.View()
 	if view.Index == 0 {
-		return nil, structs.Errorf(structs.NotReady, "nothing has been written yet: there is nothing to take a snapshot of")
+		return nil, structs.Errorf(structs.NotReady, "this server has no state that a snapshot could be taken of")
 	}
 	members := s.raft.GetConfiguration()
 	if err := members.Error(); err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
 	var size counter // an archive begins with it, so the view is encoded twice
-	if err := view.Stream(s.paced(&size)); err != nil {
+	if err := view.Stream(s.resting(&size)); err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
 	meta := &raft.SnapshotMeta{
@@ -76,7 +76,7 @@ func (s *Server) archive() (*Archive, error) {
 		stop := context.AfterFunc(s.ctx, func() { reader.CloseWithError(net.ErrClosed) })
 		defer stop()
 		writer.CloseWithError(archive.WriteFrom(writer, meta, func(w io.Writer) error {
-			return view.Stream(s.paced(io.MultiWriter(w, a.State)))
+			return view.Stream(s.resting(io.MultiWriter(w, a.State)))
 		}))
 	})
 	return a, nil

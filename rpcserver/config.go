@@ -69,6 +69,10 @@ type Config struct {
 
 	Backups Backups // nil: none are kept
 
+	VerifyState    bool          // compare this server's state with the others'; see verify.go
+	VerifyInterval time.Duration // how often the leader has states compared
+	VerifyEntries  uint64        // and after how many log entries, if that is sooner; 0 for never
+
 	Limits
 
 	Autopilot structs.AutopilotConfig // what the first leader writes
@@ -109,9 +113,9 @@ type Raft struct {
 	SnapshotInterval  time.Duration
 	TrailingLogs      uint64 // entries kept behind a snapshot for followers that lag
 
-	Backend       string // "boltdb", "sealed" or "wal"
-	FreelistSync  bool   // boltdb: write the freelist to disk
-	SegmentSizeMB int    // wal
+	Backend      string // of the log store: "boltdb" or "wal"; "" is the one that is there, else logstore.Default
+	FreelistSync bool   // boltdb: write the freelist to disk
+	SegmentSize  int    // wal: bytes of a file
 
 	StallLimit  time.Duration // how long a write to the log may take before a leader gives up leadership; 0 for ever
 	BeforeWrite func()        // called before each write to the log, if there is one; tests make it hang
@@ -133,9 +137,9 @@ func DefaultConfig() Config {
 			SuspicionMult: 4, RetransmitMult: 4,
 		},
 		Raft: Raft{
-			HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
+			HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond, LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
-			Backend: "boltdb", SegmentSizeMB: 64, StallLimit: 10 * time.Second,
+			SegmentSize: 64 << 20, StallLimit: 10 * time.Second,
 		},
 		RPCHoldTimeout:   7 * time.Second,
 		LeaveDrainTime:   5 * time.Second,
@@ -147,6 +151,8 @@ func DefaultConfig() Config {
 		SessionTTLMin:    structs.MinSessionTTL,
 		ReconcileEvery:   60 * time.Second,
 		UnknownGrace:     5 * time.Minute,
+
+		VerifyInterval: 10 * time.Minute,
 
 		CoordinateSendEvery:  15 * time.Second,
 		CoordinateWriteEvery: 2 * time.Second,

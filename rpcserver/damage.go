@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -28,13 +29,12 @@ func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, stable raft.S
 		return s.undone(err, snapshots)
 	}
 	s.raft.Raft = node
-	store, ok := s.logs.(*boltStore)
-	if !ok {
+	if s.store == nil {
 		return nil
 	}
 	// An older snapshot takes the place of a damaged one, and a log may have lost
 	// its end: that must not take us back before what was promised to others.
-	if last, reached := node.LastIndex(), store.reached(); last < reached {
+	if last, reached := node.LastIndex(), s.store.Reached(); last < reached {
 		return s.undone(fmt.Errorf("what is left ends at entry %d, and this server had come to %d", last, reached), snapshots)
 	}
 	if trouble := snapshots.trouble(); len(trouble) > 0 {
@@ -56,17 +56,20 @@ func (s *Server) undone(err error, snapshots *indexedSnapshots) error {
 	return structs.Errorf(structs.Corrupt, "cannot start from %s: %s", filepath.Join(s.config.DataDir, "raft"), strings.Join(what, "; "))
 }
 
-// hasHole reports whether the log begins behind the end of the newest snapshot.
+// hasHole reports whether the log begins behind the end of the newest snapshot
+// that is whole.
 func (s *Server) hasHole(snapshots *indexedSnapshots) bool {
 	first, err := s.logs.FirstIndex()
 	if err != nil {
 		return false
 	}
-	newest := uint64(0)
-	if list, err := snapshots.List(); err == nil && len(list) > 0 {
-		newest = list[0].Index
+	list, err := snapshots.List()
+	if err != nil {
+		return false
 	}
-	return first > newest+1
+	bad := snapshots.damagedDirs()
+	list = slices.DeleteFunc(list, func(m *raft.SnapshotMeta) bool { return bad[m.ID] != "" })
+	return len(list) == 0 && first > 1 || len(list) > 0 && first > list[0].Index+1
 }
 
 // remedy adds to an error about damage what can be done.

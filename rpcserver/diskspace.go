@@ -2,8 +2,11 @@ package rpcserver
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-metrics/compat"
 
 	"praetor/structs"
 )
@@ -33,12 +36,34 @@ func (s *Server) watchDisk() {
 			free = 1 << 62
 		}
 		s.noteFree(free)
+		for name, v := range s.Alarms() {
+			metrics.SetGauge(strings.Split(name, "."), v)
+		}
 		select {
 		case <-every.C:
 		case <-s.ctx.Done():
 			return
 		}
 	}
+}
+
+// Alarms are what an operator should hear of, by the names of the gauges that
+// docs/recovery.md explains. The server has a data directory.
+func (s *Server) Alarms() map[string]float32 {
+	limit := s.config.Raft.StallLimit
+	return map[string]float32{
+		"disk.full":          flag(s.room() != nil),
+		"disk.frozen":        flag(limit > 0 && s.disk.longest() > limit),
+		"raft.log.damaged":   float32(s.store.Damages()),
+		"raft.log.repairing": flag(s.repairing()),
+	}
+}
+
+func flag(is bool) float32 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // noteFree takes in how many bytes are free. Writes that were refused are taken

@@ -3,11 +3,11 @@ package rpcserver
 import (
 	"crypto/sha256"
 	"io"
-	"path/filepath"
 
 	"github.com/hashicorp/raft"
 
 	"praetor/fsm"
+	"praetor/structs"
 )
 
 // Method is a row of the table of methods, for tests that walk it.
@@ -27,10 +27,9 @@ func Methods() (list []Method) {
 // SameMethod reports whether both names stand for one method.
 func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byName[b] }
 
-// OpenSealed opens a raft log with checksums as a server does.
-func OpenSealed(file, owner string, config Raft) (logStore, error) {
-	config.Backend = "sealed"
-	return openLogStore(filepath.Dir(file), owner, config)
+// Judge names the verdict that hashes give.
+func Judge(ours structs.StateHash, others []structs.StateHash, servers int) string {
+	return [...]string{undecided: "undecided", agreed: "agreed", wrong: "wrong", disputed: "disputed"}[judge(ours, others, servers)]
 }
 
 // Snapshots are a server's snapshots on disk.
@@ -53,8 +52,10 @@ func (s Snapshots) Withdraw() { s.ready.withdraw() }
 // Bad is what was found to be wrong with a snapshot.
 func (s Snapshots) Bad(id string) string { return s.damagedDirs()[id] }
 
-// Paced returns a paced writer. applied is the index of the last entry.
-func Paced(w io.Writer, applied func() uint64) io.Writer { return &paced{Writer: w, applied: applied} }
+// Paced returns a writer that rests. applied is the index of the last entry.
+func Paced(w io.Writer, applied func() uint64) io.Writer {
+	return &resting{Writer: w, applied: applied}
+}
 
 // What a test of pacing wants to know.
 const (

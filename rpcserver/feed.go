@@ -34,6 +34,9 @@ func (s *Server) OpenFeed(ctx context.Context, q *structs.FeedRequest) (*Feed, e
 	if q.Datacenter != "" && q.Datacenter != s.config.Datacenter {
 		return nil, structs.ErrNoPath
 	}
+	if err := s.quarantineError(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.whileUp(ctx)
 	defer cancel()
 	if err := s.awaitContact(ctx); err != nil {

@@ -106,6 +106,9 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 		s.lockDelays.forget()
 		<-s.autopilot.Stop()
 	}
+	if err := s.quarantineError(); err != nil {
+		return revoke, err
+	}
 	term := s.raft.CurrentTerm()
 	if err := s.barrier(barrierTimeout); err != nil {
 		return revoke, fmt.Errorf("wait for the log to be applied: %w", err)
@@ -139,6 +142,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	s.tasks.Go(func() { s.expireSessions(ctx) })
 	s.tasks.Go(func() { s.expireKeys(ctx) })
 	s.tasks.Go(func() { s.keepBackups(ctx) })
+	s.tasks.Go(func() { s.askForVerification(ctx) })
 	s.reconcileAll()
 	return revoke, nil
 }

@@ -22,10 +22,11 @@ func (s *Server) Committed() (first, last uint64, err error) {
 }
 
 // Entry reads an entry of the log here. One that is not there, because it was
-// compacted or because a snapshot was restored at its index, has code NotFound.
+// compacted or because a snapshot was restored at its index, has code NotFound;
+// so has one that is damaged and that a snapshot covers.
 func (s *Server) Entry(index uint64) (*raft.Log, error) {
 	log := new(raft.Log)
-	err := s.logs.GetLog(index, log)
+	err := timedStore{s.logs, s}.GetLog(index, log)
 	if errors.Is(err, raft.ErrLogNotFound) {
 		return nil, structs.Errorf(structs.NotFound, "entry %d is not in the log", index)
 	}

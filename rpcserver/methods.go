@@ -79,6 +79,7 @@ var methods = []method{
 
 	newMethod("Praetor.Frontier", frontier),
 	leader("Praetor.Resync", resyncPeer),
+	newMethod("Praetor.StateHash", stateHash),
 }
 
 // A request of any kind names the datacenter it is for.
@@ -208,6 +209,9 @@ func newMethod[Q, R any](name string, serve func(context.Context, *Server, *Q, *
 		newArgs:  func() any { return new(Q) },
 		newReply: func() any { return new(R) },
 		serve: func(ctx context.Context, s *Server, args, reply any) error {
+			if err := s.quarantineError(); err != nil && !openInQuarantine[name] {
+				return err
+			}
 			s.inFlight.Add(1)
 			defer s.inFlight.Add(-1)
 			return serve(ctx, s, args.(*Q), reply.(*R))

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// paced is a writer that lets others go first: what a save computes would else
+// resting is a writer that lets others go first: what a save computes would else
 // keep one of few cores busy for seconds, and whoever writes waits for it. While
 // entries are applied it rests after each block as long as the block took, so
 // that a save takes twice as long; without them it only offers its place.
-type paced struct {
+type resting struct {
 	io.Writer
 	applied func() uint64 // raft index of the last entry
 	last    uint64        // the same, when the block before began
@@ -22,13 +22,13 @@ const paceBlock = 64 << 10
 // maxRest bounds a rest, for a block can also take long because its reader does.
 const maxRest = 5 * time.Millisecond
 
-// paced paces what is written to w.
-func (s *Server) paced(w io.Writer) io.Writer {
-	return &paced{Writer: w, applied: s.raft.AppliedIndex}
+// resting paces what is written to w.
+func (s *Server) resting(w io.Writer) io.Writer {
+	return &resting{Writer: w, applied: s.raft.AppliedIndex}
 }
 
 // Write writes block by block.
-func (p *paced) Write(b []byte) (written int, err error) {
+func (p *resting) Write(b []byte) (written int, err error) {
 	for len(b) > 0 && err == nil {
 		block := b[:min(len(b), paceBlock)]
 		b = b[len(block):]

@@ -2,6 +2,7 @@ package rpcserver
 
 import (
 	"errors"
+	"io"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -22,8 +23,8 @@ type raftTransport struct {
 
 // AppendEntriesPipeline opens a pipeline to another server.
 func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	if t.server.silent.Load() {
-		return nil, errSilent
+	if err := t.server.gag(); err != nil {
+		return nil, err
 	}
 	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
 	if err != nil {
@@ -59,18 +60,37 @@ func (p *pipeline) take() {
 
 // AppendEntries sends entries.
 func (p *pipeline) AppendEntries(q *raft.AppendEntriesRequest, reply *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if p.server.silent.Load() {
-		return nil, errSilent
+	if err := p.server.gag(); err != nil {
+		return nil, err
 	}
 	return p.AppendPipeline.AppendEntries(q, reply)
 }
 
 // AppendEntries sends entries or a heartbeat.
 func (t raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft.AppendEntriesRequest, reply *raft.AppendEntriesResponse) error {
-	if t.server.silent.Load() {
-		return errSilent
+	if err := t.server.gag(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.AppendEntries(id, target, q, reply)
+}
+
+// gag says why this server sends nothing as the leader; nil if it may.
+func (s *Server) gag() error {
+	switch {
+	case s.silent.Load():
+		return errSilent
+	case s.muzzled.Load():
+		return s.quarantineError()
+	}
+	return nil
+}
+
+// InstallSnapshot sends a snapshot, unless it may be of a state that is wrong.
+func (t raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, q *raft.InstallSnapshotRequest, reply *raft.InstallSnapshotResponse, data io.Reader) error {
+	if err := t.server.quarantineError(); err != nil {
+		return err
+	}
+	return t.NetworkTransport.InstallSnapshot(id, target, q, reply, data)
 }
 
 var errSilent = errors.New("this server's disk hangs, so that it does not act as the leader")

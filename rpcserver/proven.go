@@ -26,6 +26,9 @@ func (s *Server) proven(store *state.Store) bool {
 // provenStore returns the store as soon as the cluster is known to have it. It
 // has little patience where somebody else can answer.
 func (s *Server) provenStore(ctx context.Context, elsewhere bool) (*state.Store, error) {
+	if err := s.quarantineError(); err != nil {
+		return nil, err
+	}
 	store := s.fsm.Store()
 	if s.proven(store) {
 		return store, nil

@@ -2,12 +2,15 @@ package rpcserver
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"time"
 
 	raftchunking "github.com/hashicorp/go-raftchunking"
 	"github.com/hashicorp/raft"
+
+	"praetor/rpcserver/logstore"
 )
 
 const (
@@ -23,8 +26,8 @@ func (s *Server) startRaft() error {
 		return s.remedy(err)
 	}
 	close(s.raftLayer.up)
-	if store, ok := s.logs.(*boltStore); ok && store.repairing() > 0 {
-		s.tasks.Go(func() { s.awaitRepair(store, store.repairing()) })
+	if s.repairing() {
+		s.tasks.Go(s.awaitRepair)
 	}
 	s.watchLeader()
 	return s.electAlone()
@@ -61,6 +64,23 @@ func (s *Server) electAlone() error {
 // which others keep.
 const patience = time.Microsecond
 
+// logStore keeps raft's log and its few stable values.
+type logStore interface {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
+}
+
+// memoryStore is for development: it forgets.
+type memoryStore struct{ *raft.InmemStore }
+
+func (memoryStore) Close() error { return nil }
+
+func (s *Server) logOptions() logstore.Options {
+	r := s.config.Raft
+	return logstore.Options{Backend: r.Backend, FreelistSync: r.FreelistSync, SegmentSize: r.SegmentSize}
+}
+
 func (s *Server) openRaft() error {
 	s.raftLayer = &raftLayer{server: s, conns: make(chan net.Conn), done: s.ctx.Done(), up: make(chan struct{}), closed: make(chan struct{})}
 	s.raftTrans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -91,17 +111,18 @@ func (s *Server) openRaft() error {
 	} else {
 		dir := filepath.Join(s.config.DataDir, "raft")
 		var err error
-		if s.logs, err = openLogStore(dir, s.config.NodeID, s.config.Raft); err != nil {
+		if s.store, err = logstore.Open(dir, s.config.NodeID, s.logOptions()); err != nil {
 			return err
 		}
+		s.logs = s.store
 		if snapshots.SnapshotStore, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, config.Logger); err != nil {
 			return fmt.Errorf("cannot use the snapshot directory: %w", err)
 		}
 		snapshots.dir = dir
 		s.snapshots = snapshots
-		snapshots.log, _ = s.logs.(*boltStore)
+		snapshots.log = s.store
 	}
-	store := timedStore{s.logs, &s.disk, s.config.Raft.BeforeWrite}
+	store := timedStore{s.logs, s}
 	cache, err := raft.NewLogCache(logCacheEntries, store)
 	if err != nil {
 		return fmt.Errorf("raft log cache: %w", err)

@@ -2,14 +2,12 @@ package rpcserver
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
 
+	"praetor/rpcserver/logstore"
 	"praetor/structs"
 )
 
@@ -27,110 +25,36 @@ import (
 // whoever leads meanwhile was elected without us and has them all. If too many
 // servers are damaged for a leader, there is none, and an operator must choose.
 //
+// After a power failure the record may be behind what this server had told a
+// leader. So it also asks the leader, once it has started again, how far its log
+// goes, and waits for that too: a leader that counted entries of ours has them
+// itself, and one that was elected after them has all that were committed.
+//
 // It repairs itself only if it knows of another voter: alone, it would wait for
 // ever for what nobody has.
 
 var errRepairing = errors.New("this server lost a part of its log and does not vote until it has it again")
 
-// repair makes a new log, empty but for term and vote, in the place of a damaged
-// one, or returns why that cannot be.
+// repair puts an empty log in the place of a damaged one, or returns why that
+// cannot be.
 func (s *Server) repair(cause error) error {
-	file := filepath.Join(s.config.DataDir, "raft", "raft.db")
-	record, values, err := salvage(file)
-	if err != nil || record.owner != s.config.NodeID || record.peers == 0 || values["CurrentTerm"] == nil {
+	aside, until, err := logstore.Renew(filepath.Join(s.config.DataDir, "raft"), s.config.NodeID, s.logOptions())
+	if structs.IsCode(err, structs.Corrupt) {
 		return cause
 	}
-	record.repair = max(record.repair, record.last, record.snapshot)
-	record.since, record.last, record.snapshot = 0, 0, 0
-	fresh := &boltStore{file: file + ".new", record: record, values: values}
-	if err := os.Remove(fresh.file); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return cause
-	}
-	if err := fresh.make(s.config.Raft); err != nil {
-		return fmt.Errorf("cannot make a new raft log in place of a damaged one: %w", err)
-	}
-	// There is a raft.db at every moment: without one the vote would be gone.
-	aside := file + ".damaged-" + time.Now().UTC().Format("20060102T150405")
-	if err := os.Link(file, aside); err != nil {
-		return fmt.Errorf("cannot keep the damaged raft log: %w", err)
-	}
-	if err := os.Rename(fresh.file, file); err != nil {
-		return fmt.Errorf("cannot put a new raft log in place of a damaged one: %w", err)
-	}
-	if dir, err := os.Open(filepath.Dir(file)); err == nil {
-		dir.Sync()
-		dir.Close()
+	if err != nil {
+		return err
 	}
 	s.logger.Error("this server's raft log or snapshot is damaged: getting it again from the leader; until then this server has no vote",
-		"damage", cause, "until", record.repair, "damaged log", aside)
+		"damage", cause, "until", until, "damaged log", aside)
 	if s.snapshots != nil {
 		return s.snapshots.moveAside()
 	}
 	return nil
 }
 
-// make makes a new file of what the store has in memory.
-func (b *boltStore) make(config Raft) error {
-	if err := b.open(config); err != nil {
-		return err
-	}
-	err := b.db.Update(func(tx *bbolt.Tx) error {
-		for key, value := range b.values {
-			if err := tx.Bucket(confBucket).Put([]byte(key), value); err != nil {
-				return err
-			}
-		}
-		return b.putRecord(tx)
-	})
-	return errors.Join(err, b.Close())
-}
-
-// salvage reads term, vote and record of a damaged file, which are what was
-// written last: the meta pages are sound, and the checksums fit.
-func salvage(file string) (r record, values map[string][]byte, err error) {
-	defer func() {
-		if p := recover(); p != nil { // something points beyond the end of something
-			err = damaged(file, fmt.Errorf("%v", p))
-		}
-	}()
-	f, err := os.Open(file)
-	if err != nil {
-		return r, nil, err
-	}
-	defer f.Close()
-	w := pageWalk{file: f}
-	meta, err := w.meta()
-	if err != nil {
-		return r, nil, err
-	}
-	page := make([]byte, meta.pageSize)
-	if _, err := f.ReadAt(page, int64(meta.root*meta.pageSize)); err != nil {
-		return r, nil, err
-	}
-	root := leafPairs(page)
-	if len(root[string(confBucket)]) < 16 {
-		return r, nil, damaged(file, errors.New("the stable values are gone"))
-	}
-	values = leafPairs(root[string(confBucket)][16:])
-	stored := values[recordKey]
-	delete(values, recordKey)
-	if len(stored) < recordFixed {
-		return r, nil, damaged(file, errors.New("the record of its checksums is gone"))
-	}
-	return r, values, r.decode(stored, values)
-}
-
-// leafPairs are the keys and values of a leaf page. It panics if they are not
-// within the page.
-func leafPairs(page []byte) map[string][]byte {
-	pairs := map[string][]byte{}
-	for i := range int(endian.Uint16(page[10:])) {
-		e := page[pageHeader+i*pageElement:]
-		pos, keySize, valueSize := endian.Uint32(e[4:]), endian.Uint32(e[8:]), endian.Uint32(e[12:])
-		pairs[string(e[pos:pos+keySize])] = e[pos+keySize : pos+keySize+valueSize]
-	}
-	return pairs
-}
+// repairing reports whether this server has lost entries and not got them again.
+func (s *Server) repairing() bool { return s.store != nil && s.store.Repairing() > 0 }
 
 // closeRaft undoes openRaft, as far as it got.
 func (s *Server) closeRaft() {
@@ -141,23 +65,31 @@ func (s *Server) closeRaft() {
 	s.raftTrans.Close()
 	if s.logs != nil {
 		s.logs.Close()
-		s.logs = nil
+		s.logs, s.store = nil, nil
 	}
 }
 
 // awaitRepair waits until all that this server ever had is committed here, and
 // then gives it its vote back.
-func (s *Server) awaitRepair(store *boltStore, until uint64) {
+func (s *Server) awaitRepair() {
 	every := time.NewTicker(200 * time.Millisecond)
 	defer every.Stop()
-	for s.raft.AppliedIndex() < until {
+	until, asked := s.store.Repairing(), false
+	for !asked || s.raft.AppliedIndex() < until {
 		select {
 		case <-every.C:
 		case <-s.ctx.Done():
 			return
 		}
+		if asked {
+			continue
+		}
+		var leader structs.Frontier
+		if err := s.Call(s.ctx, "Praetor.Frontier", &structs.DCSpecificRequest{}, &leader); err == nil {
+			until, asked = max(until, leader.Last), true
+		}
 	}
-	if err := store.repaired(); err != nil {
+	if err := s.store.SetRepairing(0); err != nil {
 		s.logger.Error("cannot note that the log is whole again: no vote until the next start", "error", err)
 		return
 	}
@@ -173,8 +105,8 @@ func (s *Server) mayHear(calls <-chan raft.RPC) <-chan raft.RPC {
 		for {
 			select {
 			case call := <-calls:
-				if s.mute.Load() && isElection(call.Command) {
-					call.Respond(nil, errRepairing)
+				if err := s.refusal(call.Command); err != nil {
+					call.Respond(nil, err)
 					continue
 				}
 				select {
@@ -191,6 +123,25 @@ func (s *Server) mayHear(calls <-chan raft.RPC) <-chan raft.RPC {
 	return heard
 }
 
+// refusal says why raft must not hear of a call; nil if it may.
+func (s *Server) refusal(command any) error {
+	if s.mute.Load() && isElection(command) {
+		return errRepairing
+	}
+	if _, ok := command.(*raft.TimeoutNowRequest); ok {
+		return s.quarantineError() // leadership is not for us; a vote for others is right, the log is
+	}
+	return nil
+}
+
+// mayStand returns nil if this server may stand for election.
+func (s *Server) mayStand() error {
+	if s.mute.Load() {
+		return errRepairing
+	}
+	return s.quarantineError()
+}
+
 func isElection(command any) bool {
 	switch command.(type) {
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest, *raft.TimeoutNowRequest:
@@ -201,16 +152,16 @@ func isElection(command any) bool {
 
 // RequestVote asks another server for its vote.
 func (t raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestVoteRequest, reply *raft.RequestVoteResponse) error {
-	if t.server.mute.Load() {
-		return errRepairing
+	if err := t.server.mayStand(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.RequestVote(id, target, q, reply)
 }
 
 // RequestPreVote asks another server whether it would vote for us.
 func (t raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestPreVoteRequest, reply *raft.RequestPreVoteResponse) error {
-	if t.server.mute.Load() {
-		return errRepairing
+	if err := t.server.mayStand(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, q, reply)
 }
@@ -222,8 +173,10 @@ func (t raftTransport) Consumer() <-chan raft.RPC { return t.calls }
 // it mute.
 func (s *Server) transport() raftTransport {
 	t := raftTransport{s.raftTrans, s, s.raftTrans.Consumer()}
-	if store, ok := s.logs.(*boltStore); ok && store.repairing() > 0 {
+	if s.repairing() {
 		s.mute.Store(true)
+	}
+	if s.mute.Load() || s.config.VerifyState || s.quarantined.Load() != nil {
 		t.calls = s.mayHear(t.calls)
 	}
 	return t

@@ -38,7 +38,7 @@ func (s *Server) route(ctx context.Context, c call) (err error) {
 		return structs.ErrNoPath
 	}
 	if c.read != nil && c.read.AllowStale && s.heardFromLeader() {
-		return c.here(ctx)
+		return s.answerHere(ctx, c)
 	}
 	var deadline time.Time
 	forwarded := ctx.Value(forwardedKey{}) != nil
@@ -50,7 +50,7 @@ func (s *Server) route(ctx context.Context, c call) (err error) {
 		if errors.Is(err, errLeaderMoved) {
 			err, deadline = structs.ErrNoLeader, time.Time{} // it was in good hands until now
 		}
-		if err == nil || !c.mayTryAgain(err) || forwarded && !s.isRaftLeader() {
+		if err == nil || !c.mayTryAgain(err) || s.quarantined.Load() != nil || forwarded && !s.isRaftLeader() {
 			return err
 		}
 		if s.leaving.Load() && s.leaderAddr() == "" {
@@ -77,16 +77,29 @@ func (s *Server) route(ctx context.Context, c call) (err error) {
 	}
 }
 
+// answerHere refuses what was read from a state that turned out to be wrong
+// meanwhile.
+func (s *Server) answerHere(ctx context.Context, c call) error {
+	err := c.here(ctx)
+	if err == nil && c.read != nil {
+		err = s.quarantineError()
+	}
+	return err
+}
+
 // atLeader makes one attempt.
 func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 	if s.ctx.Err() != nil {
 		return errStopping
 	}
+	if err := s.quarantineError(); err != nil {
+		return err
+	}
 	if s.isRaftLeader() {
 		if !s.ready() {
 			return structs.ErrNotReady
 		}
-		return c.here(ctx)
+		return s.answerHere(ctx, c)
 	}
 	tenure := s.leader.next()
 	addr := s.leaderAddr()
@@ -181,7 +194,7 @@ const answerGrace = time.Second
 // mayTryAgain reports whether nothing was done, or nothing was to be done.
 func (c *call) mayTryAgain(err error) bool {
 	switch code := structs.CodeOf(err); code {
-	case structs.NoLeader, structs.NotReady, structs.Resubmit, structs.Unreachable, structs.Leaving:
+	case structs.NoLeader, structs.NotReady, structs.Resubmit, structs.Unreachable, structs.Leaving, structs.Quarantined:
 		return true
 	case structs.Unclear:
 		return c.read != nil
@@ -189,8 +202,11 @@ func (c *call) mayTryAgain(err error) bool {
 	return false
 }
 
-// isRaftLeader reports whether raft leads here, and with a disk that moves.
-func (s *Server) isRaftLeader() bool { return s.raft.State() == raft.Leader && !s.frozen.Load() }
+// isRaftLeader reports whether raft leads here, with a disk that moves and a
+// state that is right.
+func (s *Server) isRaftLeader() bool {
+	return s.raft.State() == raft.Leader && !s.frozen.Load() && s.quarantined.Load() == nil
+}
 
 // ready reports whether this server leads, may serve, and has applied everything
 // that was committed before its term.
@@ -206,7 +222,7 @@ func (s *Server) established() bool {
 // Gossip knows better than raft when the leader has moved.
 func (s *Server) leaderAddr() string {
 	addr, id := s.raft.LeaderWithID()
-	if addr == "" || string(id) == s.config.NodeID && s.frozen.Load() {
+	if addr == "" || string(id) == s.config.NodeID && (s.frozen.Load() || s.quarantined.Load() != nil) {
 		return ""
 	}
 	if member, ok := s.members.byID(string(id)); ok {
@@ -229,6 +245,9 @@ func (s *Server) heardFromLeader() bool {
 // apply puts a command in the log and returns its result once it is committed
 // and applied. Values too large for one entry are split.
 func (s *Server) apply(c structs.Command) (any, error) {
+	if err := s.quarantineError(); err != nil {
+		return nil, err
+	}
 	entry, err := structs.EncodeCommand(c)
 	if err != nil {
 		return nil, err
@@ -239,6 +258,9 @@ func (s *Server) apply(c structs.Command) (any, error) {
 		return future.Error()
 	}); err != nil {
 		return nil, applyError(err)
+	}
+	if q := s.quarantined.Load(); q != nil {
+		return nil, structs.Errorf(structs.Unclear, "%s: the request is in the log, and this server cannot tell what came of it", q.Reason)
 	}
 	switch result := future.Response().(type) {
 	case error:

@@ -19,6 +19,7 @@ import (
 
 	"praetor/fsm"
 	"praetor/rpcserver/client"
+	"praetor/rpcserver/logstore"
 	"praetor/rpcserver/wire"
 	"praetor/structs"
 )
@@ -43,14 +44,16 @@ type Server struct {
 	raftLayer *raftLayer
 	raftTrans *raft.NetworkTransport
 	logs      logStore
+	store     *logstore.Store // logs, if they are on disk
 	snapshots *indexedSnapshots
+	mute      atomic.Bool // no vote: see repair.go
+	mend      chan damage // at most one: see mend.go
+	disk      diskClock
+	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
+	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
+	notify    chan bool   // raft's word on whether we lead
 
 	readySnapshot readySnapshot // offered while replacing is held
-	mute          atomic.Bool   // no vote: see repair.go
-	disk          diskClock
-	silent        atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
-	frozen        atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
-	notify        chan bool   // raft's word on whether we lead
 
 	serf      *serf.Serf
 	events    chan serf.Event
@@ -70,6 +73,10 @@ type Server struct {
 
 	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
 	coordinates coordinates         // that wait to be written
+
+	verifier    verifier
+	quarantined atomic.Pointer[quarantine] // nil: this server's state is right as far as it knows
+	muzzled     atomic.Bool                // sends nothing as the leader, because of a quarantine
 
 	sessions   sessionTimers
 	lockDelays lockDelays
@@ -112,6 +119,7 @@ func New(config Config) (*Server, error) {
 		userEvents: make(chan serf.UserEvent, eventQueue),
 		reconcile:  make(chan serf.Member, 256),
 		reassert:   make(chan chan error),
+		mend:       make(chan damage, 1),
 		stopped:    make(chan struct{}),
 	}
 	s.awaiting.Store(config.AwaitState)
@@ -129,6 +137,9 @@ func New(config Config) (*Server, error) {
 // renewState begins with an empty state, which raft then fills.
 func (s *Server) renewState() {
 	s.fsm = fsm.New()
+	if s.config.VerifyState {
+		s.fsm.OnVerify(s.sight)
+	}
 	s.SetLimits(s.config.Limits)
 }
 
@@ -151,9 +162,13 @@ func (s *Server) start() error {
 		return fmt.Errorf("RPC listener: %w", err)
 	}
 	s.addr = net.JoinHostPort(s.config.AdvertiseAddr, port)
+	if err := s.readQuarantine(); err != nil {
+		return err
+	}
 	if err := s.startRaft(); err != nil {
 		return err
 	}
+	s.resumeQuarantine()
 	s.tasks.Go(s.listen)
 	if err := s.startSerf(); err != nil {
 		return err
@@ -161,6 +176,7 @@ func (s *Server) start() error {
 	s.autopilot = s.newAutopilot()
 	if s.config.DataDir != "" {
 		s.tasks.Go(s.watchDisk)
+		s.tasks.Go(s.mendLog)
 	}
 	if s.config.Raft.StallLimit > 0 {
 		s.tasks.Go(s.watchStall)
@@ -171,6 +187,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
 	s.tasks.Go(s.resync)
+	s.tasks.Go(s.reportQuarantine)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)
 	}
@@ -275,6 +292,7 @@ func (s *Server) Stats() map[string]map[string]string {
 			"epoch":             s.Epoch(),
 		},
 		"raft":     s.raft.Stats(),
+		"verify":   s.verifyStats(),
 		"serf_lan": s.serf.Stats(),
 	}
 }

@@ -58,6 +58,9 @@ func (s *Server) snapshotCall(ctx context.Context, q *structs.SnapshotRequest, i
 	}
 	deadline := time.Now().Add(s.config.RPCHoldTimeout)
 	for {
+		if err := s.quarantineError(); err != nil {
+			return reply, err
+		}
 		if q.AllowStale && s.heardFromLeader() || s.ready() {
 			if q.Op == structs.SnapshotRestore {
 				reply.Dropped, err = s.restoreHere(in, q.SkipEnterprise)
@@ -208,33 +211,25 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (structs.Dropped
 }
 
 // whileSettled has raft restore at a time when no change of its configuration is
-// under way, at which it refuses to. Such a change can come in between; restore
-// is then called again, having done nothing.
+// under way: at others it refuses, and does not say by a value that this is why.
+// So a restore that has changed nothing is called again, once what was under way
+// is committed.
 func (s *Server) whileSettled(restore func() error) error {
 	before := s.fsm.Store()
-	// At first without a barrier: a leader that nobody hears would never pass it,
-	// and says no leader where a restore says that its outcome is unclear.
-	err := s.questions.ask(restore)
-	for attempt := 1; err != nil && s.fsm.Store() == before && s.isRaftLeader(); attempt++ {
-		was := s.configurationIndex()
-		if err := s.barrier(time.Minute); err != nil { // until that one is committed
+	for attempt := 1; ; attempt++ {
+		err := s.questions.ask(restore)
+		if err == nil || s.fsm.Store() != before || attempt == settleAttempts || s.room() != nil || !s.isRaftLeader() {
 			return err
 		}
-		err = s.questions.ask(restore)
-		if err == nil || s.configurationIndex() == was || attempt == settleAttempts {
-			break
+		s.logger.Info("raft did not restore, and will be asked again once its configuration is settled", "error", err)
+		if s.barrier(time.Minute) != nil {
+			return err
 		}
-		s.logger.Info("a change of the raft configuration came before the restore, which is tried again", "error", err)
 	}
-	return err
 }
 
 // settleAttempts bounds how often a restore is tried; a change takes a round trip.
-const settleAttempts = 10
-
-// configurationIndex is the raft index of the newest configuration, committed or
-// not.
-func (s *Server) configurationIndex() uint64 { return s.raft.GetConfiguration().Index() }
+const settleAttempts = 5
 
 // snapshotAtLeader passes the operation on over a connection of its own.
 func (s *Server) snapshotAtLeader(ctx context.Context, addr string, q *structs.SnapshotRequest, in io.Reader, out *io.ReadCloser) (structs.SnapshotResponse, error) {

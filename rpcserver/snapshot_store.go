@@ -17,7 +17,10 @@ import (
 	"github.com/hashicorp/raft"
 
 	"praetor/fsm"
+	"praetor/rpcserver/logstore"
 )
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // indexedSnapshots is a snapshot store whose sources say which index they were
 // taken at. Raft does not tell the FSM, which must know where its history begins.
@@ -30,7 +33,7 @@ type indexedSnapshots struct {
 	raft.SnapshotStore
 	dir   string // "" in memory
 	owner string
-	log   *boltStore // told of each snapshot; nil if it keeps no record
+	log   *logstore.Store // told of each snapshot; nil in memory
 
 	ready *readySnapshot
 
@@ -180,7 +183,7 @@ func (s *notedSink) Close() error {
 	if s.store.log == nil {
 		return nil
 	}
-	return s.store.log.noteSnapshot(s.index, s.configuration)
+	return s.store.log.NoteSnapshot(s.index, s.configuration)
 }
 
 // damagedDirs are the directories of snapshots that are damaged, those among
@@ -216,6 +219,19 @@ func (s *indexedSnapshots) trouble() (texts []string) {
 		texts = append(texts, fmt.Sprintf("snapshot %s: %s", filepath.Join(s.dir, "snapshots", name), found[name]))
 	}
 	return texts
+}
+
+// distrust moves all snapshots but the newest aside: they may be of a state that
+// was wrong.
+func (s *indexedSnapshots) distrust(why error) error {
+	list, err := s.List()
+	if err != nil || s.dir == "" || len(list) == 0 {
+		return err
+	}
+	for _, meta := range list[1:] {
+		s.blame(meta.ID, why)
+	}
+	return s.moveAside()
 }
 
 // moveAside takes the damaged snapshots out of the way, so that raft neither

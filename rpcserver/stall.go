@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"praetor/structs"
 )
 
 // A leader whose disk hangs goes on leading: raft's main loop waits for the
@@ -48,20 +50,29 @@ func (c *diskClock) longest() (d time.Duration) {
 	return d
 }
 
-// timedStore is a log store whose writes are under a clock.
+// timedStore is the log store as raft sees it: its writes are under a clock, and
+// what it reads that is damaged is looked after.
 type timedStore struct {
 	logStore
-	clock  *diskClock
-	before func() // Raft.BeforeWrite
+	server *Server
 }
 
 func (t timedStore) write(do func() error) error {
-	return t.clock.write(func() error {
-		if t.before != nil {
-			t.before()
+	return t.server.disk.write(func() error {
+		if before := t.server.config.Raft.BeforeWrite; before != nil {
+			before()
 		}
 		return do()
 	})
+}
+
+// GetLog reads an entry.
+func (t timedStore) GetLog(index uint64, log *raft.Log) error {
+	err := t.logStore.GetLog(index, log)
+	if structs.IsCode(err, structs.Corrupt) {
+		return t.server.damagedEntry(index, err)
+	}
+	return err
 }
 
 // StoreLog stores an entry.

@@ -29,6 +29,7 @@ const (
 	Unreachable   Code = 15 // no server could be reached; nothing was done
 	Fenced        Code = 16 // the lock that the write depends on is not held any more; nothing was done
 	DiskFull      Code = 17 // the leader is short of disk space; nothing was done
+	Quarantined   Code = 18 // this server's state differs from that of the others; ask another
 )
 
 // Error is an error that a caller can act on.

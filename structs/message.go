@@ -25,6 +25,10 @@ const (
 	// IgnoreUnknownTypeFlag is set on the type byte of a raft entry that a
 	// server which does not know the type may skip.
 	IgnoreUnknownTypeFlag MessageType = 128
+
+	// VerifyStateType is ours. Consul counts upwards from 0 and skips what has
+	// the flag, as every version of ours does that does not know the type.
+	VerifyStateType = 63 | IgnoreUnknownTypeFlag
 )
 
 // messageNames are the names that tools print; Consul's where Consul has one.
@@ -39,6 +43,7 @@ var messageNames = map[MessageType]string{
 	33: "FreeVirtualIP", 34: "KindServiceNames", 35: "PeeringWrite", 36: "PeeringDelete",
 	37: "PeeringTerminateByID", 38: "PeeringTrustBundleWrite", 39: "PeeringTrustBundleDelete",
 	40: "PeeringSecretsWrite", 41: "RaftLogVerifierCheckpoint", 42: "ResourceOperation", 43: "UpdateVirtualIP",
+	63: "VerifyState", VerifyStateType: "VerifyState", // without the flag, and with it
 }
 
 // String names the type for people; an unknown one shows its number.

@@ -68,13 +68,25 @@ func NewProcess(t testing.TB, args ...string) *Process {
 	p := &Process{t: t, args: args, Dir: filepath.Join(t.TempDir(), "data"), RPC: ports[0], Serf: ports[1], HTTP: ports[2], out: &output{}}
 	watched.Store(p, true)
 	t.Cleanup(p.end)
+	t.Cleanup(p.checkState)
 	return p
+}
+
+// checkState fails the test if the server has found its state to differ from
+// that of the others.
+func (p *Process) checkState() {
+	for _, alarm := range []string{"it goes into quarantine", "servers have different states"} {
+		if strings.Contains(p.Output(), alarm) {
+			p.t.Errorf("the state of the server on port %d was not that of the others: %s", p.RPC, alarm)
+		}
+	}
 }
 
 // Start starts the server.
 func (p *Process) Start() {
 	p.t.Helper()
 	args := append([]string{"agent", "-server", "-bind=127.0.0.1", "-data-dir=" + p.Dir, fmt.Sprintf("-node=server-%d", p.RPC),
+		"-hcl", `verify_state = true, verify_state_interval = "2s"`,
 		fmt.Sprintf("-server-port=%d", p.RPC), fmt.Sprintf("-serf-lan-port=%d", p.Serf), fmt.Sprintf("-http-port=%d", p.HTTP)}, p.args...)
 	p.cmd = exec.Command(Binary(p.t), args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out

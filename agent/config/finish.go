@@ -44,7 +44,7 @@ func (c *checker) finish(host Host) {
 	r.Raft.ElectionTimeout *= times
 	r.Raft.LeaderLeaseTimeout *= times
 	if r.Raft.LogStoreBackend == "default" {
-		r.Raft.LogStoreBackend = "boltdb"
+		r.Raft.LogStoreBackend = ""
 	}
 	if r.Logging.Level == "ERR" {
 		r.Logging.Level = "ERROR"

@@ -134,8 +134,10 @@ func table(r *Runtime) []line {
 		duration("raft_snapshot_interval", &r.Raft.SnapshotInterval, 5*time.Millisecond).live(), // raft's own lower bound
 		number("raft_trailing_logs", &r.Raft.TrailingLogs, 1, many).live(),
 		toggle("raft_prevote_disabled", &r.Raft.PreVoteDisabled),
-		duration("raft_disk_stall_limit", &r.Raft.DiskStallLimit, zero), // ours
-		choice("raft_logstore.backend", &r.Raft.LogStoreBackend, "boltdb", "sealed", "wal", "default"),
+		duration("raft_disk_stall_limit", &r.Raft.DiskStallLimit, zero),        // ours
+		toggle("verify_state", &r.VerifyState),                                 // ours
+		duration("verify_state_interval", &r.VerifyStateInterval, time.Second), // ours
+		choice("raft_logstore.backend", &r.Raft.LogStoreBackend, "boltdb", "wal", "default"),
 		toggle("raft_logstore.boltdb.no_freelist_sync", &r.Raft.NoFreelistSync),
 		number("raft_logstore.wal.segment_size_mb", &r.Raft.WALSegmentSizeMB, 1, 1024),
 		ignored("raft_logstore.disable_log_cache", "the log cache is always on"),

@@ -30,17 +30,18 @@ func TestDefaults(t *testing.T) {
 			ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4, RetransmitMult: 4,
 		},
 		Raft: config.Raft{
-			Multiplier: 1, HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
+			Multiplier: 1, HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond, LeaderLeaseTimeout: 400 * time.Millisecond,
 			SnapshotThreshold: 16384, SnapshotInterval: 30 * time.Second, TrailingLogs: 10240,
-			LogStoreBackend: "boltdb", WALSegmentSizeMB: 64, NoFreelistSync: true, DiskStallLimit: 10 * time.Second,
+			WALSegmentSizeMB: 64, NoFreelistSync: true, DiskStallLimit: 10 * time.Second,
 		},
 		Autopilot: config.Autopilot{
 			CleanupDeadServers: true, LastContactThreshold: 200 * time.Millisecond, MaxTrailingLogs: 250,
 			ServerStabilizationTime: 10 * time.Second,
 		},
 		RPCHoldTimeout: 7 * time.Second, DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
-		SessionTTLMin: 10 * time.Second,
-		Checks:        config.Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
+		SessionTTLMin:       10 * time.Second,
+		VerifyStateInterval: 10 * time.Minute,
+		Checks:              config.Checks{OutputMaxSize: 4096, UpdateInterval: 5 * time.Minute},
 		Limits: config.Limits{
 			HTTPMaxConnsPerClient: 200, HTTPSHandshakeTimeout: 5 * time.Second, RPCMaxConnsPerClient: 100,
 			RPCHandshakeTimeout: 5 * time.Second, RPCClientTimeout: time.Minute, KVMaxValueSize: 524288, TxnMaxReqLen: 524288, TxnMaxOps: 128,

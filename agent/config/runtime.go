@@ -20,6 +20,9 @@ type Runtime struct {
 	BootstrapExpect int  // servers to wait for before starting a cluster; 0 or at least 2
 	ReadReplica     bool // replicates, but never votes
 
+	VerifyState         bool          // compare the state with that of the other servers
+	VerifyStateInterval time.Duration // how often the leader has that done
+
 	DataDir string // empty exactly when Dev
 	PidFile string
 
@@ -107,7 +110,7 @@ type Raft struct {
 	PreVoteDisabled   bool
 	DiskStallLimit    time.Duration // how long a write may take before a leader gives up leadership; 0 for ever
 
-	LogStoreBackend  string // "boltdb", "sealed" or "wal"
+	LogStoreBackend  string // "boltdb" or "wal"; "" is that of the data directory, else the server's default
 	WALSegmentSizeMB int
 	NoFreelistSync   bool // boltdb only: faster writes, slower opening
 }

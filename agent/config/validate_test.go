@@ -61,7 +61,7 @@ func TestValidate(t *testing.T) {
 		{`limits { kv_max_value_size = 67108865 }`, "must be 1 to 67108864, got 67108865"},
 		{`performance { raft_multiplier = 11 }`, "must be 1 to 10, got 11"},
 		{`raft_logstore { backend = "wal" }`, ""},
-		{`raft_logstore { backend = "bolt" }`, `must be one of boltdb, sealed, wal, default, got "bolt"`},
+		{`raft_logstore { backend = "bolt" }`, `must be one of boltdb, wal, default, got "bolt"`},
 		{`log_level = "loud"`, `log_level (-log-level) in `},
 		{`http_config { allow_write_http_from = ["10.0.0.1"] }`, "must hold networks such as 10.0.0.0/8"},
 		{`http_config { response_headers { "A:" = "b" } }`, `"A:" cannot be an HTTP header`},
@@ -165,7 +165,7 @@ func TestSpellings(t *testing.T) {
 		bootstrap_expect = 1 raft_logstore { backend = "default" } performance { raft_multiplier = 3 }
 	`)
 	got := fmt.Sprint(r.Datacenter, r.NodeID, r.Logging.Level, r.Bootstrap, r.BootstrapExpect, r.Raft.LogStoreBackend, r.Raft.LeaderLeaseTimeout)
-	want := fmt.Sprint("dc1", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "ERROR", true, 0, "boltdb", 1500*time.Millisecond)
+	want := fmt.Sprint("dc1", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "ERROR", true, 0, "", 1200*time.Millisecond)
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

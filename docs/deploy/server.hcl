@@ -29,9 +29,13 @@ performance {
   raft_multiplier = 1
 }
 
-# Checksums for the entries of the raft log, so that no changed bit is served and a follower repairs itself. A server may be
-# switched to it at any time, but not back. See "Damaged disks" in docs/differences.md.
-# raft_logstore { backend = "sealed" }
+# How the raft log is kept: "boltdb", one file, or "wal", segments that are only appended to. Without it, a server goes on with
+# the log that it has. "praetor operator raft convert" changes that of a stopped server first.
+# raft_logstore { backend = "wal" }
+
+# Servers compare their states; one that differs from the others goes out of service until it has theirs. The same on all
+# three. See docs/reliability.md.
+# verify_state = true
 
 # Backups, taken and verified by whichever server leads: the same block on all three. See docs/backup.md.
 # backup {

@@ -179,7 +179,7 @@ func (c *Client) attempt(ctx context.Context, addr, method string, args, reply a
 // that another one may do better.
 func notHere(err error) bool {
 	switch structs.CodeOf(err) {
-	case structs.Unreachable, structs.NoLeader, structs.NotReady, structs.Leaving, structs.Resubmit, structs.Busy, structs.Unclear:
+	case structs.Unreachable, structs.NoLeader, structs.NotReady, structs.Leaving, structs.Resubmit, structs.Busy, structs.Unclear, structs.Quarantined:
 		return true
 	}
 	return false

@@ -41,16 +41,16 @@ type Chunk struct {
 // Describe reads entries of the log for people.
 func (l *Log) Describe(from, to uint64) iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
-		parts := chunks{}
+		var joiner fsm.Joiner
 		for s := range l.Entries(from, to) {
-			if !yield(describe(s, parts)) {
+			if !yield(describe(s, &joiner)) {
 				return
 			}
 		}
 	}
 }
 
-func describe(s Stretch, parts chunks) Entry {
+func describe(s Stretch, joiner *fsm.Joiner) Entry {
 	log := s.Entry
 	if log == nil {
 		e := Entry{Index: s.First, Type: "missing", Damage: s.Damage}
@@ -70,7 +70,7 @@ func describe(s Stretch, parts chunks) Entry {
 	switch log.Type {
 	case raft.LogCommand:
 		e.Type = "command"
-		e.command(log, parts)
+		e.command(log, joiner)
 	case raft.LogNoop:
 		e.Type = "noop"
 	case raft.LogBarrier:
@@ -102,19 +102,29 @@ func serversText(servers []Server) string {
 	return text
 }
 
+// maxParts bounds what a damaged mark can make us wait for: 4 GiB.
+const maxParts = 1 << 13
+
 // command fills in what a command is about.
-func (e *Entry) command(log *raft.Log, parts chunks) {
-	data := log.Data
+func (e *Entry) command(log *raft.Log, joiner *fsm.Joiner) {
 	if log.Extensions != nil {
 		var mark types.ChunkInfo
-		if err := proto.Unmarshal(log.Extensions, &mark); err != nil || mark.SequenceNum >= mark.NumChunks {
+		if err := proto.Unmarshal(log.Extensions, &mark); err != nil || mark.SequenceNum >= mark.NumChunks || mark.NumChunks > maxParts {
 			e.Damage = "the mark of a part of a larger entry is damaged"
 			return
 		}
 		e.Chunk = &Chunk{Of: mark.OpNum, Number: mark.SequenceNum + 1, Total: mark.NumChunks}
-		if data = parts.add(log, &mark); data == nil {
-			return
-		}
+	}
+	var data []byte
+	whole := false
+	if err := guard(func() error { data, whole = joiner.Add(log); return nil }); err != nil {
+		e.Damage = err.Error() // two parts do not agree on how many there are
+		return
+	}
+	if !whole {
+		return
+	}
+	if e.Chunk != nil {
 		e.Chunk.Whole = len(data)
 	}
 	if len(data) == 0 {
@@ -129,43 +139,6 @@ func (e *Entry) command(log *raft.Log, parts chunks) {
 	case structs.Command:
 		e.Op, e.What = about(c)
 	}
-}
-
-// chunks are the parts of larger entries, by the number of the whole.
-type chunks map[uint64]*partial
-
-type partial struct {
-	term uint64
-	data [][]byte
-	have uint32
-}
-
-// maxParts bounds what a damaged mark can make us wait for: 4 GiB.
-const maxParts = 1 << 13
-
-// add takes a part in and returns the whole with the last of them, else nil.
-func (c chunks) add(log *raft.Log, mark *types.ChunkInfo) []byte {
-	if mark.NumChunks > maxParts {
-		return nil
-	}
-	p := c[mark.OpNum]
-	if p == nil || p.term != log.Term || uint32(len(p.data)) != mark.NumChunks {
-		p = &partial{term: log.Term, data: make([][]byte, mark.NumChunks)}
-		c[mark.OpNum] = p
-	}
-	if p.data[mark.SequenceNum] == nil {
-		p.have++
-	}
-	p.data[mark.SequenceNum] = append([]byte{}, log.Data...)
-	if p.have < mark.NumChunks {
-		return nil
-	}
-	delete(c, mark.OpNum)
-	whole := []byte{}
-	for _, part := range p.data {
-		whole = append(whole, part...)
-	}
-	return whole
 }
 
 // decode makes a command of a whole entry: a structs.Command, an error, or nil

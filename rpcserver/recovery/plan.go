@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -252,7 +254,7 @@ func (p *Plan) Write() error {
 	var failed []error
 	for _, s := range p.Local() {
 		err := error(nil)
-		if !exists(filepath.Join(s.Dir, "raft", "peers.info")) { // without it peers.json is deleted unread
+		if _, statErr := os.Stat(filepath.Join(s.Dir, "raft", "peers.info")); errors.Is(statErr, fs.ErrNotExist) { // without it peers.json is deleted unread
 			err = s.dir.write("peers.info", rpcserver.PeersInfo)
 		}
 		if err == nil {

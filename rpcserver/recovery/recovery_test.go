@@ -3,10 +3,8 @@ package recovery_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,6 +21,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"praetor/fsm"
+	"praetor/rpcserver/logstore"
 	"praetor/rpcserver/recovery"
 	"praetor/structs"
 )
@@ -245,11 +244,12 @@ func key(index byte) []byte { return []byte{0, 0, 0, 0, 0, 0, 0, index} }
 // counts as far as it can be played back.
 func TestDamagedEntries(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t, "boltdb", entries(t)[:12])
+	some := entries(t)[:12]
+	some[6].Extensions = []byte("\xc1crc\x00\x00\x00\x00") // a seal that does not fit
+	dir := dataDir(t, "boltdb", some)
 	change(t, dir, func(logs *bbolt.Bucket) error {
-		sealed := append(bytes.Clone(logs.Get(key(7))), "\xc1crc\x00\x00\x00\x00"...)
 		for _, err := range []error{
-			logs.Put(key(4), []byte{0xc1, 1, 2}), logs.Put(key(5), bytes.Clone(logs.Get(key(6)))), logs.Put(key(7), sealed), logs.Delete(key(9)), logs.Delete(key(10)),
+			logs.Put(key(4), []byte{0xc1, 1, 2}), logs.Put(key(5), bytes.Clone(logs.Get(key(6)))), logs.Delete(key(9)), logs.Delete(key(10)),
 		} {
 			if err != nil {
 				return err
@@ -447,54 +447,70 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
-// record is the record of checksums beside a log, as a server keeps it.
-func record(since, last, snapshot, repair uint64) []byte {
-	b := []byte{1}
-	for _, n := range []uint64{since, last, snapshot, repair, 2} {
-		b = binary.BigEndian.AppendUint64(b, n)
-	}
-	b = append(b, 0, 0, 0, 0, 'o', 'n', 'e')
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
-}
-
-// A log with a record of its checksums tells more: which entries are not what
-// they were, and that its end is lost.
-func TestRecordOfChecksums(t *testing.T) {
+// A log with a record tells more: which entries are not what they were, and that
+// its end is lost.
+func TestRecord(t *testing.T) {
 	t.Parallel()
+	spoil := func(t *testing.T, dir, text string) { // one of the files of the log has it
+		t.Helper()
+		err := filepath.WalkDir(filepath.Join(dir, "raft"), func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			content, err := os.ReadFile(file)
+			return errors.Join(err, os.WriteFile(file, bytes.ReplaceAll(content, []byte(text), bytes.ToUpper([]byte(text))), 0o600))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		name   string
-		record []byte
+		note   func(s *logstore.Store) error
+		harm   func(t *testing.T, dir string)
 		fit    bool
 		last   uint64
 		damage string
 	}{
-		{"all is there", record(7, 6, 0, 0), true, 6, ""},
-		{"an entry has no checksum", record(5, 6, 0, 0), false, 4, "log entry 5 is damaged: it is not what was written"},
-		{"the end is lost", record(7, 9, 0, 0), false, 6, "log entry 7 to 9 is lost"},
-		{"a snapshot is lost", record(7, 6, 8, 0), false, 6, "log entry 7 to 8 is lost"},
-		{"being repaired", record(7, 6, 0, 7), false, 6, "log entry 7 is lost"},
-		{"of another version", append([]byte{2}, record(7, 9, 0, 0)[1:]...), true, 6, ""},
-		{"the record is cut", record(7, 6, 0, 0)[:20], false, 0, "the record of its checksums is damaged"},
+		{"all is there", nil, nil, true, 6, ""},
+		{"an entry is damaged", nil, func(t *testing.T, dir string) { spoil(t, dir, "secret") }, false, 3, "log entry 4 is damaged: it is not what was written"},
+		{"a snapshot is lost", func(s *logstore.Store) error { return s.NoteSnapshot(8, raft.Configuration{}) }, nil, false, 6, "log entry 7 to 8 is lost"},
+		{"being repaired", func(s *logstore.Store) error { return s.SetRepairing(7) }, nil, false, 6, "log entry 7 is lost"},
+		{"the record is damaged", nil, func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "raft", "record"), make([]byte, 12<<10), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, false, 6, "record is damaged"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			dir := dataDir(t, "boltdb", entries(t)[:6])
-			db, err := bbolt.Open(filepath.Join(dir, "raft", "raft.db"), 0o600, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("conf")).Put([]byte("Checksums"), tt.record) })
-			if err = errors.Join(err, db.Close()); err != nil {
-				t.Fatal(err)
-			}
-			s, err := recovery.Read(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			if s.Fit != tt.fit || s.LastIndex != tt.last || !strings.Contains(strings.Join(s.Damage, "\n"), tt.damage) {
-				t.Errorf("got fit %v, last index %d, %q", s.Fit, s.LastIndex, s.Damage)
-			}
-		})
+		for _, backend := range []string{"boltdb", "wal"} {
+			t.Run(backend+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				dir := dataDir(t, backend, nil)
+				s, err := logstore.Open(filepath.Join(dir, "raft"), "one", logstore.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range entries(t)[:6] {
+					err = errors.Join(err, s.StoreLog(l))
+				}
+				if tt.note != nil {
+					err = errors.Join(err, tt.note(s))
+				}
+				if err = errors.Join(err, s.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if tt.harm != nil {
+					tt.harm(t, dir)
+				}
+				r, err := recovery.Read(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				if r.Fit != tt.fit || r.LastIndex != tt.last || !strings.Contains(strings.Join(r.Damage, "\n"), tt.damage) {
+					t.Errorf("got fit %v, last index %d, %q", r.Fit, r.LastIndex, r.Damage)
+				}
+			})
+		}
 	}
 }

@@ -111,6 +111,9 @@ func (s *Survivor) readState() error {
 		return err
 	}
 	defer log.Close()
+	if log.Damage != nil {
+		s.Damage, s.Fit = append(s.Damage, log.Damage.Error()), false
+	}
 	s.Term = log.Term
 	base := s.LastIndex
 	for stretch := range log.Entries(0, log.Last) {
@@ -133,7 +136,7 @@ func (s *Survivor) readState() error {
 	if s.Fit && log.First > base+1 {
 		s.Damage, s.Fit = append(s.Damage, fmt.Sprintf("the log begins at entry %d, but there is no good snapshot of what was before it", log.First)), false
 	}
-	if reached = max(reached, log.source.reached()); s.Fit && reached > s.LastIndex {
+	if reached = max(reached, log.Reached); s.Fit && reached > s.LastIndex {
 		s.Damage, s.Fit = append(s.Damage, fmt.Sprintf("log entry %s is lost: the server had come to that", span(s.LastIndex+1, reached))), false
 	}
 	return nil

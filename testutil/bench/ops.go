@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 
 	"praetor/rpcserver/client"
 	"praetor/structs"
@@ -17,9 +18,12 @@ func Web(conns int) *http.Client {
 }
 
 // HTTPPut puts keys over HTTP; callers take the servers in turn.
-func HTTPPut(c *http.Client, addrs ...string) Op {
+func HTTPPut(c *http.Client, addrs ...string) Op { return HTTPPutKey(c, KeyName, addrs...) }
+
+// HTTPPutKey is the same with keys of other names.
+func HTTPPutKey(c *http.Client, key func(i int) string, addrs ...string) Op {
 	return func(caller, i int) error {
-		request, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://%s/v1/kv/%s?flags=%d", addrs[caller%len(addrs)], KeyName(i), i), bytes.NewReader(Value))
+		request, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://%s/v1/kv/%s?flags=%d", addrs[caller%len(addrs)], key(i), i), bytes.NewReader(Value))
 		if err != nil {
 			return err
 		}
@@ -32,6 +36,25 @@ func HTTPGet(c *http.Client, mode string, addrs ...string) Op {
 	return func(caller, i int) error {
 		return Answer(c.Get("http://" + addrs[caller%len(addrs)] + "/v1/kv/" + KeyName(i) + mode))
 	}
+}
+
+// Fetch writes what a URL answers into a file.
+func Fetch(url, path string) error {
+	r, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, r.Status)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(file, r.Body)
+	return err
 }
 
 // Answer reads a whole reply; the error is about any status but 200.

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/hex"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,7 +18,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"praetor/fsm"
 	"praetor/fsm/archive"
 	"praetor/structs"
 	"praetor/testutil"
@@ -58,7 +54,7 @@ func BenchmarkRecovery(b *testing.B) {
 	keys := recoveryKeys(b)
 	for b.Loop() {
 		t := &recoveryTable{w: tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)}
-		stream := keyStream(b, keys)
+		stream := bench.KeyStream(b, keys)
 		var zipped byteCount
 		zip := t.floor(b, "floor: gzip of the same bytes", func() error {
 			zipped = 0
@@ -71,21 +67,7 @@ func BenchmarkRecovery(b *testing.B) {
 			}
 			return z.Close()
 		})
-		decode := t.floor(b, "floor: decoding the same stream into throwaway values", func() error {
-			_, records := fsm.Records(bytes.NewReader(stream))
-			for rec, err := range records {
-				if err != nil {
-					return err
-				}
-				if rec.Kind == structs.KVSRequestType {
-					err = structs.DecodeValue(rec.Value, new(structs.DirEntry))
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		decode := t.floor(b, "floor: decoding the same stream into throwaway values", func() error { return bench.DecodeStream(stream) })
 		writeArchive(b, snap, stream)
 		length := len(stream)
 		stream = nil
@@ -215,39 +197,6 @@ func (t *recoveryTable) print(idle int64) {
 	t.w.Flush()
 }
 
-// keyStream is a snapshot stream of n keys with values that compress to about
-// half, as text does.
-func keyStream(b *testing.B, n int) []byte {
-	b.Helper()
-	var stream bytes.Buffer
-	random := rand.NewChaCha8([32]byte{1})
-	raw := make([]byte, bench.ValueLen/2)
-	var buf []byte
-	add := func(kind structs.MessageType, v any) {
-		var err error
-		if kind != 0 {
-			stream.WriteByte(byte(kind))
-		}
-		if buf, err = structs.AppendValue(buf[:0], v); err != nil {
-			b.Fatal(err)
-		}
-		stream.Write(buf)
-	}
-	last := uint64(100 + n)
-	add(0, &structs.SnapshotHeader{LastIndex: last})
-	for i := range n {
-		_, _ = random.Read(raw)
-		index := uint64(100 + i)
-		add(structs.KVSRequestType, &structs.DirEntry{
-			Key: fmt.Sprintf("app/%03d/key-%07d", i/1000, i), Value: hex.AppendEncode(nil, raw),
-			RaftIndex: structs.RaftIndex{CreateIndex: index, ModifyIndex: index},
-		})
-	}
-	add(structs.IndexType, &structs.IndexEntry{Key: "kvs", Value: last})
-	add(structs.ChunkingStateType, &structs.ChunkingState{ChunkMap: map[uint64][]*structs.Chunk{}})
-	return stream.Bytes()
-}
-
 func writeArchive(b *testing.B, path string, stream []byte) {
 	b.Helper()
 	file, err := os.Create(path)
@@ -275,21 +224,7 @@ func restoreSnapshot(p *testutil.Process, path string) error {
 }
 
 func saveSnapshot(p *testutil.Process, path string) error {
-	r, err := http.Get("http://" + p.HTTPAddr() + "/v1/snapshot")
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("save: status %d", r.StatusCode)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.Copy(file, r.Body)
-	return err
+	return bench.Fetch("http://"+p.HTTPAddr()+"/v1/snapshot", path)
 }
 
 // verifyFile runs the command, which is a process too.

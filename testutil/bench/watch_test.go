@@ -5,14 +5,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"text/tabwriter"
@@ -30,57 +25,16 @@ const (
 	watchedName = "watched/key"
 )
 
-// watchKind is one way to watch a key over HTTP.
-type watchKind struct {
-	name string
-	// arm is the request that waits for what comes after an index.
-	arm func(index uint64) string
-	// woken reads until the change has come and returns its index.
-	woken func(in *bufio.Reader) (uint64, error)
-	// ready reads what comes at once.
-	ready func(in *bufio.Reader) error
-	again bool // arm must be sent after each change
-}
-
-func get(target string) string {
-	return "GET " + target + " HTTP/1.1\r\nHost: praetor\r\n\r\n"
-}
-
-var watchKinds = []watchKind{
+var watchKinds = []bench.WatchKind{
+	bench.BlockingQuery(watchedName),
 	{
-		name:  "blocking query",
-		arm:   func(index uint64) string { return get(fmt.Sprintf("/v1/kv/%s?index=%d&wait=10m", watchedName, index)) },
-		woken: readReply,
-		ready: func(*bufio.Reader) error { return nil },
-		again: true,
+		Name: "change feed",
+		Arm: func(index uint64) string {
+			return bench.GetRequest(fmt.Sprintf("/v1/watch/kv/%s?index=%d", watchedName, index))
+		},
+		Woken: func(in *bufio.Reader) (uint64, error) { return readEvent(in, "put") },
+		Ready: func(in *bufio.Reader) error { _, err := readEvent(in, "synced"); return err },
 	},
-	{
-		name:  "change feed",
-		arm:   func(index uint64) string { return get(fmt.Sprintf("/v1/watch/kv/%s?index=%d", watchedName, index)) },
-		woken: func(in *bufio.Reader) (uint64, error) { return readEvent(in, "put") },
-		ready: func(in *bufio.Reader) error { _, err := readEvent(in, "synced"); return err },
-	},
-}
-
-// readReply reads an HTTP reply that has a length.
-func readReply(in *bufio.Reader) (index uint64, err error) {
-	length := 0
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return 0, err
-		}
-		if len(line) <= 2 {
-			_, err := in.Discard(length)
-			return index, err
-		}
-		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			length, _ = strconv.Atoi(string(bytes.TrimSpace(value)))
-		}
-		if value, ok := bytes.CutPrefix(line, []byte("X-Consul-Index: ")); ok {
-			index, _ = strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 64)
-		}
-	}
 }
 
 // readEvent reads up to the next event of a type, whatever chunks it comes in.
@@ -118,7 +72,7 @@ func BenchmarkWatch(b *testing.B) {
 		}
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintf(w, "\n| %d watchers of one key\t| %s\t| %s\t|\n|---\t|---:\t|---:\t|\n", watchers, watchKinds[0].name, watchKinds[1].name)
+	fmt.Fprintf(w, "\n| %d watchers of one key\t| %s\t| %s\t|\n|---\t|---:\t|---:\t|\n", watchers, watchKinds[0].Name, watchKinds[1].Name)
 	row := func(name, format string, of func(watchFigures) float64) {
 		fmt.Fprintf(w, "| %s\t| "+format+"\t| "+format+"\t|\n", name, of(figures[0]), of(figures[1]))
 	}
@@ -136,7 +90,7 @@ func BenchmarkWatch(b *testing.B) {
 	w.Flush()
 }
 
-func measureWatch(b *testing.B, kind watchKind) (f watchFigures) {
+func measureWatch(b *testing.B, kind bench.WatchKind) (f watchFigures) {
 	p := testutil.NewProcess(b, "-bootstrap", "-log-level=warn", "-hcl=enable_debug = true", "-hcl=limits { http_max_conns_per_client = 0 }")
 	p.Start()
 	p.AwaitLeader()
@@ -153,20 +107,20 @@ func measureWatch(b *testing.B, kind watchKind) (f watchFigures) {
 		b.Fatal(err)
 	}
 	quiet := writeElsewhere(b, p)
-	before := memoryOf(b, p)
+	before := bench.MemoryOf(b, p)
 
-	ws := openWatchers(b, p, kind, meta.Index)
-	defer ws.close()
+	ws := bench.OpenWatchers(b, p, kind, watchers, meta.Index)
+	defer ws.Close()
 	time.Sleep(2 * time.Second)
-	after := memoryOf(b, p)
-	f.rss, f.heap = (after.rss-before.rss)/watchers, (after.heap-before.heap)/watchers
-	f.goroutines = (after.goroutines - before.goroutines) / watchers
+	after := bench.MemoryOf(b, p)
+	f.rss, f.heap = (after.RSS-before.RSS)/watchers, (after.InUse-before.InUse)/watchers
+	f.goroutines = (after.Goroutines - before.Goroutines) / watchers
 	f.idleCPU = 100 * float64(writeElsewhere(b, p)-quiet) / float64(elsewhere)
 	for i := range wakes {
 		cpu := bench.CPU(b, p.PID())
 		start := time.Now()
 		put(watchedName, i+1)
-		times := ws.await(start)
+		times := ws.Await(start)
 		f.median, f.last = append(f.median, times[len(times)/2]), append(f.last, times[len(times)-1])
 		time.Sleep(2 * time.Second) // 2 s after
 		f.wakeCPU = append(f.wakeCPU, bench.CPU(b, p.PID())-cpu)
@@ -197,121 +151,4 @@ func writeElsewhere(b *testing.B, p *testutil.Process) time.Duration {
 	}
 	writing.Wait()
 	return bench.CPU(b, p.PID()) - before
-}
-
-// openConns are the connections of all watchers, with a goroutine each.
-type openConns struct {
-	b     *testing.B
-	conns []net.Conn
-	woken chan time.Time
-	wait  sync.WaitGroup
-}
-
-func openWatchers(b *testing.B, p *testutil.Process, kind watchKind, index uint64) *openConns {
-	ws := &openConns{b: b, conns: make([]net.Conn, watchers), woken: make(chan time.Time, watchers)}
-	var dialing sync.WaitGroup
-	for worker := range 32 {
-		dialing.Go(func() {
-			for i := worker; i < watchers; i += 32 {
-				conn, err := net.Dial("tcp", p.HTTPAddr())
-				if err == nil {
-					_, err = io.WriteString(conn, kind.arm(index))
-				}
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				ws.conns[i] = conn
-				in := bufio.NewReaderSize(conn, 1024)
-				if err := kind.ready(in); err != nil {
-					b.Error(err)
-					return
-				}
-				ws.wait.Go(func() { ws.watch(kind, conn, in) })
-			}
-		})
-	}
-	dialing.Wait()
-	if b.Failed() {
-		b.FailNow()
-	}
-	return ws
-}
-
-func (ws *openConns) watch(kind watchKind, conn net.Conn, in *bufio.Reader) {
-	for {
-		index, err := kind.woken(in)
-		if err != nil {
-			return // closed
-		}
-		ws.woken <- time.Now()
-		if kind.again {
-			if _, err := io.WriteString(conn, kind.arm(index)); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// await waits until all have woken and returns when, since start, in order.
-func (ws *openConns) await(start time.Time) []time.Duration {
-	times := make([]time.Duration, 0, watchers)
-	deadline := time.After(time.Minute)
-	for range watchers {
-		select {
-		case at := <-ws.woken:
-			times = append(times, at.Sub(start))
-		case <-deadline:
-			ws.b.Fatalf("only %d of %d watchers woke", len(times), watchers)
-		}
-	}
-	slices.Sort(times)
-	return times
-}
-
-func (ws *openConns) close() {
-	for _, conn := range ws.conns {
-		if conn != nil {
-			conn.Close()
-		}
-	}
-	ws.wait.Wait()
-}
-
-// memory is what a process uses, in KiB.
-type memory struct{ rss, heap, goroutines float64 }
-
-var profileLine = regexp.MustCompile(`(?m)^# (HeapInuse|Stack) = (\d+)`)
-
-// memoryOf asks the server to collect its garbage, gives the system time to take
-// pages back, and looks.
-func memoryOf(b *testing.B, p *testutil.Process) (m memory) {
-	fetch := func(path string) string {
-		reply, err := http.Get("http://" + p.HTTPAddr() + path)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer reply.Body.Close()
-		text, err := io.ReadAll(reply.Body)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return string(text)
-	}
-	for range 3 { // stacks shrink step by step
-		fetch("/debug/pprof/heap?gc=1&debug=1")
-	}
-	time.Sleep(time.Second)
-	for _, match := range profileLine.FindAllStringSubmatch(fetch("/debug/pprof/heap?gc=1&debug=1"), -1) {
-		n, _ := strconv.ParseFloat(match[2], 64)
-		m.heap += n / 1024
-	}
-	fmt.Sscanf(strings.TrimPrefix(fetch("/debug/pprof/goroutine?debug=1"), "goroutine profile: total "), "%g", &m.goroutines)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	fmt.Sscan(rest, &m.rss)
-	return m
 }

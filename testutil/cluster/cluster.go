@@ -24,6 +24,10 @@ type Cluster struct {
 	t     testing.TB
 	Net   *vnet.Network
 	Nodes []*Node
+
+	// Differ says that this test makes states differ. In every other, a server
+	// that finds its state to differ from the others' fails the test.
+	Differ bool
 }
 
 // Node is one machine of a cluster. Its server may be down.
@@ -33,6 +37,10 @@ type Node struct {
 	IP                string
 	cluster           *Cluster
 }
+
+// verifyEntries is after how many entries states are compared: often, since the
+// states of tests are small.
+const verifyEntries = 50
 
 // Option changes the configuration of a node before its first start.
 type Option func(i int, c *rpcserver.Config)
@@ -80,14 +88,17 @@ func (c *Cluster) machine(i int, options []Option) *Node {
 	config.NodeName = fmt.Sprintf("node%d", i)
 	config.NodeID = fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
 	config.DataDir = filepath.Join(diskDir(c.t), config.NodeName)
+	config.Raft.SegmentSize = 64 << 10                                     // so that there are several, and little to copy
 	config.DiskFree = func(string) (uint64, error) { return 1 << 40, nil } // whatever this machine has
 	config.Logger = testutil.Logger(c.t, config.NodeName)
+	config.VerifyState, config.VerifyEntries = true, verifyEntries
 	for _, option := range options {
 		option(i, &config)
 	}
 	node := &Node{Config: config, IP: fmt.Sprintf("10.0.0.%d", i+1), cluster: c}
 	c.t.Cleanup(func() {
 		if node.Server != nil {
+			node.checkState()
 			node.Kill()
 		}
 	})
@@ -140,8 +151,18 @@ func (n *Node) Join(other *Node) {
 	}
 }
 
+// checkState fails unless the node's state was found equal to the others'
+// whenever they were compared.
+func (n *Node) checkState() {
+	n.cluster.t.Helper()
+	if _, disputed, wrong := n.Verified(); disputed+wrong > 0 && !n.cluster.Differ {
+		n.cluster.t.Errorf("%s: the servers' states differed: %d times it was in the minority, %d times nobody could tell", n.Config.NodeName, wrong, disputed)
+	}
+}
+
 // Crash stops the node as kill -9 does: its connections die, nothing is said.
 func (n *Node) Crash() {
+	n.checkState()
 	n.cluster.Net.Host(n.IP).Crash()
 	n.Kill()
 	n.Server = nil
@@ -150,6 +171,7 @@ func (n *Node) Crash() {
 // Stop shuts the node's server down in order; it stays a member of the cluster.
 func (n *Node) Stop() {
 	n.cluster.t.Helper()
+	n.checkState()
 	if err := n.Shutdown(); err != nil {
 		n.cluster.t.Fatalf("stop %s: %v", n.Config.NodeName, err)
 	}
@@ -268,6 +290,9 @@ func (c *Cluster) Agree() {
 				return fmt.Errorf("%s has applied %d, %s %d", n.Config.NodeName, at, first.Config.NodeName, ours)
 			}
 			view := n.FSM().View()
+			if last, applied := view.LastIndex(), n.Raft().AppliedIndex(); last > applied {
+				c.t.Errorf("%s has a row of index %d, and has applied %d", n.Config.NodeName, last, applied)
+			}
 			if view.Hash() != want {
 				return fmt.Errorf("%s and %s differ at index %d", n.Config.NodeName, first.Config.NodeName, n.Raft().AppliedIndex())
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	raftwal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 
 	"praetor/rpcserver"
 	"praetor/structs"
@@ -31,9 +34,10 @@ func corruptionSeeds() int {
 
 // lonely is a server that is a cluster of its own and keeps short logs, so that
 // there are two snapshots and entries behind them.
-func lonely(id, dir string) cluster.Option {
+func lonely(id, dir, store string) cluster.Option {
 	return func(_ int, c *rpcserver.Config) {
-		c.NodeID, c.Bootstrap, c.DataDir, c.Raft.Backend = id, true, dir, "sealed"
+		c.NodeID, c.Bootstrap, c.DataDir, c.Raft.Backend = id, true, dir, store
+		c.Raft.SegmentSize = 16 << 10
 		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval, c.Raft.TrailingLogs = 40, 5*time.Second, 20
 	}
 }
@@ -42,12 +46,12 @@ const lonelyID = "00000000-0000-0000-0000-00000000000a"
 
 // dataOf writes keys to a new lonely server and returns what must be found in
 // its directory from then on.
-func dataOf(t *testing.T, id, dir, prefix string) map[string]string {
+func dataOf(t *testing.T, id, dir, store, prefix string) map[string]string {
 	t.Helper()
 	written := map[string]string{}
 	synctest.Test(t, func(t *testing.T) {
 		c := cluster.New(t, 0)
-		n := c.Add(lonely(id, dir))
+		n := c.Add(lonely(id, dir, store))
 		n.Start()
 		c.Leader()
 		for i := range 160 {
@@ -81,15 +85,33 @@ func snapshotDirs(t *testing.T, dir string) []string {
 	return found
 }
 
+// logFiles are three files of the log, of which one is to be damaged.
+func logFiles(t *testing.T, random *rand.Rand, dir string) []string {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "raft", "wal", "*.wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(segments) == 0 {
+		file := filepath.Join(dir, "raft", "raft.db")
+		return []string{file, file, file}
+	}
+	if len(segments) < 2 {
+		t.Fatalf("only %d segments: the test shows little", len(segments))
+	}
+	slices.Sort(segments)
+	return []string{filepath.Join(dir, "raft", "wal", "wal-meta.db"), segments[len(segments)-1], segments[random.IntN(len(segments))]}
+}
+
 // harm damages one file of the raft directory and says how.
 func harm(t *testing.T, random *rand.Rand, dir string) string {
 	t.Helper()
 	snapshots := snapshotDirs(t, dir)
-	files := []string{
-		filepath.Join(dir, "raft", "raft.db"), filepath.Join(dir, "raft", "raft.db"), filepath.Join(dir, "raft", "raft.db"),
+	files := append(logFiles(t, random, dir),
+		filepath.Join(dir, "raft", "record"),
 		filepath.Join(snapshots[len(snapshots)-1], "state.bin"), filepath.Join(snapshots[len(snapshots)-1], "meta.json"),
 		filepath.Join(snapshots[0], "state.bin"), filepath.Join(snapshots[0], "meta.json"),
-	}
+	)
 	file := files[random.IntN(len(files))]
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -98,6 +120,9 @@ func harm(t *testing.T, random *rand.Rand, dir string) string {
 	at, page := random.IntN(len(content)), os.Getpagesize()
 	if strings.HasSuffix(file, "raft.db") {
 		at = at * 6 / 10 // bbolt makes room ahead: the rest has never been written
+	}
+	if strings.HasSuffix(file, ".wal") {
+		at = at % max(1, len(bytes.TrimRight(content, "\x00"))) // room made ahead, too
 	}
 	if random.IntN(2) == 0 { // where the headers of pages are
 		at = at/page*page + random.IntN(min(96, len(content)-at/page*page))
@@ -138,11 +163,11 @@ func harm(t *testing.T, random *rand.Rand, dir string) string {
 
 // served starts a lonely server on the directory and returns why it refuses;
 // "" if it serves exactly what was written.
-func served(t *testing.T, id, dir string, written map[string]string) (refusal string) {
+func served(t *testing.T, id, dir, store string, written map[string]string) (refusal string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := cluster.New(t, 0)
-		n := c.Add(lonely(id, dir))
+		n := c.Add(lonely(id, dir, store))
 		if err := n.TryStart(); err != nil {
 			if refusal = err.Error(); !structs.IsCode(err, structs.Corrupt) {
 				t.Errorf("refused with %q, want the code Corrupt", refusal)
@@ -166,16 +191,25 @@ func served(t *testing.T, id, dir string, written map[string]string) (refusal st
 // what is damaged and does not start, or serves every key as it was written.
 func TestCorruption(t *testing.T) {
 	t.Parallel()
-	origin := t.TempDir()
-	written := dataOf(t, lonelyID, origin, "k")
+	for _, store := range backends {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			testCorruption(t, store)
+		})
+	}
+}
+
+func testCorruption(t *testing.T, store string) {
+	origin := scratch(t)
+	written := dataOf(t, lonelyID, origin, store, "k")
 	refused, healed := 0, 0
 	for seed := range corruptionSeeds() {
-		dir := filepath.Join(t.TempDir(), "data")
+		dir := filepath.Join(scratch(t), "data")
 		if err := os.CopyFS(dir, os.DirFS(origin)); err != nil {
 			t.Fatal(err)
 		}
 		what := harm(t, rand.New(rand.NewPCG(uint64(seed), 0)), dir)
-		refusal := served(t, lonelyID, dir, written)
+		refusal := served(t, lonelyID, dir, store, written)
 		if refusal == "" {
 			healed++
 		} else {
@@ -185,6 +219,7 @@ func TestCorruption(t *testing.T) {
 			t.Fatalf("seed %d, %s: %s", seed, what, refusal)
 		}
 		t.Logf("seed %d: %s: %s", seed, what, refusal)
+		os.RemoveAll(dir)
 	}
 	t.Logf("%d refused, %d served all", refused, healed)
 	if refused == 0 || healed == 0 {
@@ -192,71 +227,124 @@ func TestCorruption(t *testing.T) {
 	}
 }
 
+// scratch is a directory of the test: in memory where the machine has that.
+func scratch(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "praetor-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // What is not damaged at all starts; files of another cluster, files that are
 // gone and files that were swapped do not.
 func TestForeignFiles(t *testing.T) {
 	t.Parallel()
+	for _, store := range backends {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			testForeignFiles(t, store)
+		})
+	}
+}
+
+func testForeignFiles(t *testing.T, store string) {
 	const otherID = "00000000-0000-0000-0000-00000000000b"
-	ours, theirs := t.TempDir(), t.TempDir()
-	written := dataOf(t, lonelyID, ours, "k")
-	dataOf(t, otherID, theirs, "other")
+	ours, theirs := scratch(t), scratch(t)
+	written := dataOf(t, lonelyID, ours, store, "k")
+	dataOf(t, otherID, theirs, store, "other")
 	newest := func(dir string) string { all := snapshotDirs(t, dir); return all[len(all)-1] }
+	log := map[string]string{"boltdb": "raft.db", "wal": "wal"}[store]
+	swap := func(names ...string) func(dir string) error {
+		return func(dir string) error {
+			for _, name := range names {
+				to, from := filepath.Join(dir, "raft", name), filepath.Join(theirs, "raft", name)
+				if err := os.RemoveAll(to); err != nil {
+					return err
+				}
+				if err := exec.Command("cp", "-r", from, to).Run(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	remove := func(names ...string) func(dir string) error {
+		return func(dir string) error {
+			for _, name := range names {
+				if err := os.RemoveAll(filepath.Join(dir, "raft", name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
 	cases := map[string]struct {
 		do     func(dir string) error
 		refuse string // part of the text; "" if it must start
 	}{
-		"nothing": {func(string) error { return nil }, ""},
-		"raft.db of another": {func(dir string) error {
-			content, err := os.ReadFile(filepath.Join(theirs, "raft", "raft.db"))
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(filepath.Join(dir, "raft", "raft.db"), content, 0o600)
-		}, "belongs to server"},
-		"raft.db gone":  {func(dir string) error { return os.Remove(filepath.Join(dir, "raft", "raft.db")) }, "is gone"},
-		"raft.db empty": {func(dir string) error { return os.Truncate(filepath.Join(dir, "raft", "raft.db"), 0) }, "is gone"},
-		"snapshots of another": {func(dir string) error {
-			if err := os.RemoveAll(filepath.Join(dir, "raft", "snapshots")); err != nil {
-				return err
-			}
-			return os.CopyFS(filepath.Join(dir, "raft", "snapshots"), os.DirFS(filepath.Join(theirs, "raft", "snapshots")))
-		}, "of another server"},
-		"the last entry taken off": {func(dir string) error { // the pages are in order, it is only less
-			log, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft", "raft.db"))
-			if err != nil {
-				return err
-			}
-			defer log.Close()
-			last, err := log.LastIndex()
-			if err != nil {
-				return err
-			}
-			return log.DeleteRange(last, last)
-		}, "this server had come to"},
-		"all snapshots gone":   {func(dir string) error { return os.RemoveAll(filepath.Join(dir, "raft", "snapshots")) }, "missing between"},
-		"newest snapshot gone": {func(dir string) error { return os.RemoveAll(newest(dir)) }, "missing between"},
+		"nothing":                   {func(string) error { return nil }, ""},
+		"log of another":            {swap(log), "belongs to server"},
+		"record of another":         {swap("record"), "belongs to server"},
+		"log and record of another": {swap(log, "record"), "belongs to server"},
+		"log gone":                  {remove(log), "is gone"},
+		"record gone":               {remove("record"), "is gone"},
+		"log and record gone":       {remove(log, "record"), "is gone"},
+		"snapshots of another":      {swap("snapshots"), "of another server"},
+		"all snapshots gone":        {remove("snapshots"), "missing between"},
+		"newest snapshot gone":      {func(dir string) error { return os.RemoveAll(newest(dir)) }, "missing between"},
+		"the last entry taken off":  {func(dir string) error { return takeOff(dir, store) }, "this server had come to"},
 		"state of another": {func(dir string) error {
 			content, err := os.ReadFile(filepath.Join(newest(theirs), "state.bin"))
 			if err != nil {
 				return err
 			}
 			return os.WriteFile(filepath.Join(newest(dir), "state.bin"), content, 0o600)
-		}, "state"},
+		}, "CRC mismatch"},
 	}
 	for name, tt := range cases {
 		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "data")
+			dir := filepath.Join(scratch(t), "data")
 			if err := os.CopyFS(dir, os.DirFS(ours)); err != nil {
 				t.Fatal(err)
 			}
 			if err := tt.do(dir); err != nil {
 				t.Fatal(err)
 			}
-			refusal := served(t, lonelyID, dir, written)
+			refusal := served(t, lonelyID, dir, store, written)
 			if (refusal == "") != (tt.refuse == "") || !strings.Contains(refusal, tt.refuse) {
 				t.Errorf("got %q, want %q", refusal, tt.refuse)
 			}
 			t.Log(refusal)
 		})
 	}
+}
+
+// takeOff deletes the last entry as the library does: all is in order, it is only less.
+func takeOff(dir, store string) error {
+	if store == "wal" {
+		meta := &metadb.BoltMetaDB{}
+		defer meta.Close()
+		log, err := raftwal.Open(filepath.Join(dir, "raft", "wal"), raftwal.WithMetaStore(meta))
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		last, err := log.LastIndex()
+		if err != nil {
+			return err
+		}
+		return log.DeleteRange(last, last)
+	}
+	log, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft", "raft.db"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	last, err := log.LastIndex()
+	if err != nil {
+		return err
+	}
+	return log.DeleteRange(last, last)
 }

@@ -30,6 +30,9 @@ func TestDiskReserve(t *testing.T) {
 		full := func(want bool) {
 			t.Helper()
 			time.Sleep(3 * time.Second)
+			if got := leader.Alarms()["disk.full"] == 1; got != want {
+				t.Errorf("the gauge disk.full: got %v, want %v", got, want)
+			}
 			for _, n := range c.Up() {
 				if err := put(n, "k2", "v"); structs.IsCode(err, structs.DiskFull) != want || !want && err != nil {
 					t.Errorf("%s: put: got %v, want refused: %v", n.Config.NodeName, err, want)

@@ -86,12 +86,18 @@ func TestFrozenDiskOfTheLeader(t *testing.T) {
 			t.Error("it leads again with a disk that hangs")
 		}
 		mustGet(t, c.Leader(), "k", consistent, "new")
+		if frozen.Alarms()["disk.frozen"] != 1 {
+			t.Error("the gauge disk.frozen is wrong")
+		}
 		d.move(frozen)
 		if err := <-lost; !structs.IsCode(err, structs.Unclear) && !structs.IsCode(err, structs.NoLeader) {
 			t.Errorf("the write that hung: got %v", err)
 		}
 		testutil.Eventually(t, 10*time.Second, "the frozen server follows", func() error { return put(frozen, "k4", "v") })
 		c.Agree()
+		if frozen.Alarms()["disk.frozen"] != 0 {
+			t.Error("the gauge disk.frozen stays")
+		}
 		mustGet(t, frozen, "k", consistent, "new")
 		mustGet(t, c.Leader(), "lost", consistent, "")
 		if err := operate(c.Leader(), "TransferLeader", frozen); err != nil { // it can lead again

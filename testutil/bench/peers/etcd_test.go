@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,9 +106,17 @@ func (e *etcd) await() {
 	})
 }
 
-// client is a client with one connection to this server.
+// client is a client with one connection to this server. It waits until something listens: gRPC would try again only
+// after a second.
 func (e *etcd) client() *clientv3.Client {
 	e.tb.Helper()
+	testutil.Eventually(e.tb, 30*time.Second, "etcd's port", func() error {
+		conn, err := net.Dial("tcp", e.addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{"http://" + e.addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		e.tb.Fatal(err)

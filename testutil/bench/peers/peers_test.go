@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 type row struct {
@@ -22,6 +24,18 @@ var rows = []row{
 	{"get", rowGet},
 	{"apply", rowApply},
 	{"kvget", rowKVGet},
+	{"latency", rowLatency},
+	{"put3", rowPut3},
+	{"get3", rowGet3("GET default", "")},
+	{"consistent3", rowGet3("GET consistent", "?consistent")},
+	{"stale3", rowGet3("GET stale, beside serializable", "?stale", clientv3.WithSerializable())},
+	{"kill", rowKill},
+	{"term", rowTerm},
+	{"fresh", rowFresh},
+	{"waiters", rowWaiters},
+	{"memory", rowMemory},
+	{"start", rowStart},
+	{"growth", rowGrowth},
 }
 
 // BenchmarkPeers runs the rows and prints the table.
@@ -41,18 +55,20 @@ func BenchmarkPeers(b *testing.B) {
 	if err != nil {
 		b.Fatalf("no etcd to measure beside: %v", err)
 	}
+	first, _, _ := strings.Cut(string(version), "\n")
 	for b.Loop() {
-		s := newStage(b)
-		start := time.Now()
+		s, start := newStage(b), time.Now()
+		// Also if a row fails: what those before it measured took minutes.
+		defer func() {
+			fmt.Printf("\nMeasured %s on %d cores, %s, %s, in %.0f s; %d rounds\n", time.Now().Format(time.DateOnly), runtime.NumCPU(),
+				runtime.Version(), strings.Replace(first, " Version:", "", 1), time.Since(start).Seconds(), s.rounds)
+			s.print(os.Stdout)
+		}()
 		for _, r := range chosen {
 			s.row = r.name
 			begun := time.Now()
 			r.run(s)
 			fmt.Fprintf(os.Stderr, "%s: %.0f s\n", r.name, time.Since(begun).Seconds())
 		}
-		first, _, _ := strings.Cut(string(version), "\n")
-		fmt.Printf("\nMeasured %s on %d cores, %s, %s, in %.0f s; %d rounds\n", time.Now().Format(time.DateOnly), runtime.NumCPU(),
-			runtime.Version(), strings.Replace(first, " Version:", "", 1), time.Since(start).Seconds(), s.rounds)
-		s.print(os.Stdout)
 	}
 }

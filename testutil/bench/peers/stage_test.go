@@ -2,7 +2,6 @@ package peers
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 )
 
 const (
+	manyCallers = 1000 // where not bench.Callers
 	warmUp      = 500 * time.Millisecond
 	runTime     = 3 * time.Second
 	profileTime = 10 * time.Second // a core at 100 samples a second makes 1,000
@@ -27,10 +27,14 @@ type stage struct {
 	*testing.B
 	table
 	row        string // that is running
+	quick      bool
 	rounds     int
 	runTime    time.Duration
 	profileDir string
-	one        func() *pair // one server of each, with all keys
+	web        *http.Client // a connection for each caller
+	kind       string       // of the pair that runs
+	pair       *pair
+	loaded     int // keys in the pair "big"
 }
 
 // pair is a cluster of each kind.
@@ -40,8 +44,8 @@ type pair struct {
 }
 
 func newStage(b *testing.B) *stage {
-	s := &stage{B: b, rounds: 3, runTime: runTime, profileDir: os.Getenv("PROFILE")}
-	if os.Getenv("QUICK") != "" {
+	s := &stage{B: b, rounds: 3, runTime: runTime, profileDir: os.Getenv("PROFILE"), web: bench.Web(manyCallers)}
+	if s.quick = os.Getenv("QUICK") != ""; s.quick {
 		s.rounds, s.runTime = 1, time.Second
 	}
 	if s.profileDir != "" {
@@ -49,8 +53,34 @@ func newStage(b *testing.B) *stage {
 			b.Fatal(err)
 		}
 	}
-	s.one = sync.OnceValue(func() *pair { return s.fill(&pair{[]*testutil.Process{s.ourServer()}, s.etcds(1)}) })
 	return s
+}
+
+// use returns the pair of a kind. Only one pair runs at a time, so that no other takes part in what is measured.
+func (s *stage) use(kind string, start func() *pair) *pair {
+	if s.kind != kind {
+		s.stop()
+		s.kind, s.pair = kind, start()
+	}
+	return s.pair
+}
+
+func (s *stage) stop() {
+	if s.pair != nil {
+		s.pair.kill()
+	}
+	s.kind, s.pair = "", nil
+	s.web.CloseIdleConnections()
+}
+
+// one is a server of each, with all keys.
+func (s *stage) one() *pair {
+	return s.use("one", func() *pair { return s.fill(&pair{[]*testutil.Process{s.ourServer()}, s.etcds(1)}) })
+}
+
+// three is a cluster of three servers of each, with all keys.
+func (s *stage) three() *pair {
+	return s.use("three", func() *pair { return s.fill(&pair{s.ourServers(), s.etcds(3)}) })
 }
 
 // ourServer starts a server that is a cluster of its own.
@@ -59,6 +89,33 @@ func (s *stage) ourServer() *testutil.Process {
 	p.Start()
 	p.AwaitLeader()
 	return p
+}
+
+// ourServers starts a cluster of three.
+func (s *stage) ourServers() []*testutil.Process {
+	servers := s.newServers()
+	for _, p := range servers {
+		p.Start()
+	}
+	for _, p := range servers {
+		p.AwaitLeader()
+	}
+	return servers
+}
+
+// newServers prepares a cluster of three, each of which is told where all are: those that a server finds when it starts
+// depend on which of them listen by then, and it looks again only after retry_interval.
+func (s *stage) newServers() (servers []*testutil.Process) {
+	flags, ports := s.flags("-bootstrap-expect=3"), testutil.FreePorts(s, 3)
+	for _, port := range ports {
+		flags = append(flags, fmt.Sprintf("-retry-join=127.0.0.1:%d", port))
+	}
+	for _, port := range ports {
+		p := testutil.NewProcess(s, flags...)
+		p.Serf = port
+		servers = append(servers, p)
+	}
+	return servers
 }
 
 // flags are the defaults but for what a bench needs: clients that all come from one address, and profiles if they are
@@ -84,13 +141,22 @@ func (s *stage) etcds(n int) []*etcd {
 
 // fill puts all keys into both.
 func (s *stage) fill(p *pair) *pair {
-	ours, theirs := bench.RPCPut(p.ours[0].Client()), etcdPut(p.clients())
-	bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return ours(i, i) })
-	bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return theirs(i, i) })
+	for _, put := range []bench.Op{bench.RPCPut(p.ours[0].Client()), etcdPut(p.clients())} {
+		bench.Each(s.B, bench.Callers, bench.Keys, func(i int) error { return put(i, i) })
+	}
 	return p
 }
 
 func (p *pair) clients() []*clientv3.Client { return etcdClients(p.etcds) }
+
+func (p *pair) kill() {
+	for _, o := range p.ours {
+		o.Kill()
+	}
+	for _, e := range p.etcds {
+		e.kill()
+	}
+}
 
 // addrs are the HTTP addresses of our servers.
 func (p *pair) addrs() (addrs []string) {
@@ -102,7 +168,7 @@ func (p *pair) addrs() (addrs []string) {
 
 // our is a load on our servers, their one that on etcd's.
 func (p *pair) our(op bench.Op) *load {
-	l := &load{who: "ours", op: op, profiled: p.addrs()}
+	l := &load{who: "ours", op: op, callers: bench.Callers, profiled: p.addrs()}
 	for _, o := range p.ours {
 		l.pids = append(l.pids, o.PID())
 	}
@@ -110,7 +176,7 @@ func (p *pair) our(op bench.Op) *load {
 }
 
 func (p *pair) their(op bench.Op) *load {
-	l := &load{who: "etcd", op: op}
+	l := &load{who: "etcd", op: op, callers: bench.Callers}
 	for _, e := range p.etcds {
 		l.pids = append(l.pids, e.pid())
 	}
@@ -121,17 +187,18 @@ func (p *pair) their(op bench.Op) *load {
 type load struct {
 	who      string
 	op       bench.Op
+	callers  int
 	pids     []int    // whose CPU counts
 	profiled []string // HTTP addresses of servers that can make a profile
 	all      []bench.Result
 }
 
 // alternate lets the loads take turns, and returns the median of each.
-func (s *stage) alternate(name string, callers int, loads ...*load) []bench.Result {
+func (s *stage) alternate(name string, loads ...*load) []bench.Result {
 	for range s.rounds {
 		for _, l := range loads {
-			bench.Run(s.B, callers, l.op, warmUp, l.pids...)
-			l.all = append(l.all, bench.Run(s.B, callers, l.op, s.runTime, l.pids...))
+			bench.Run(s.B, l.callers, l.op, warmUp, l.pids...)
+			l.all = append(l.all, bench.Run(s.B, l.callers, l.op, s.runTime, l.pids...))
 		}
 	}
 	var medians []bench.Result
@@ -139,41 +206,38 @@ func (s *stage) alternate(name string, callers int, loads ...*load) []bench.Resu
 		s.load(name, l.who, l.all)
 		medians = append(medians, bench.MedianResult(l.all))
 		if s.profileDir != "" && l.profiled != nil {
-			s.profile(callers, l)
+			s.profile(l)
 		}
 	}
 	return medians
 }
 
 // profile makes a profile of our servers under a load. It does not count: profiling costs something.
-func (s *stage) profile(callers int, l *load) {
+func (s *stage) profile(l *load) {
+	s.profileWhile(l.profiled, func() { bench.Run(s.B, l.callers, l.op, profileTime+time.Second, l.pids...) })
+}
+
+// profileWhile makes profiles of our servers, which takes profileTime, while something goes on.
+func (s *stage) profileWhile(addrs []string, goesOn func()) {
 	var fetching sync.WaitGroup
-	for i, addr := range l.profiled {
+	for i, addr := range addrs {
 		fetching.Go(func() {
-			path := filepath.Join(s.profileDir, fmt.Sprintf("%s-%d.pprof", s.row, i))
-			if err := fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", addr, profileTime.Seconds()), path); err != nil {
+			path := s.nextProfile(i)
+			if err := bench.Fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", addr, profileTime.Seconds()), path); err != nil {
 				s.Error(err)
 			}
 		})
 	}
-	bench.Run(s.B, callers, l.op, profileTime+time.Second, l.pids...)
+	goesOn()
 	fetching.Wait()
 }
 
-func fetch(url, path string) error {
-	r, err := http.Get(url)
-	if err != nil {
-		return err
+// nextProfile is a file for a profile of a server. A row can make several of each.
+func (s *stage) nextProfile(server int) string {
+	for n := 0; ; n++ {
+		path := filepath.Join(s.profileDir, fmt.Sprintf("%s-%d-server%d.pprof", s.row, n, server))
+		if _, err := os.Stat(path); err != nil {
+			return path
+		}
 	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, r.Status)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.Copy(file, r.Body)
-	return err
 }

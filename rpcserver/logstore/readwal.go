@@ -1,6 +1,7 @@
-package recovery
+package logstore
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,43 +12,35 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
+	raftwal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 	"go.etcd.io/bbolt"
-
-	"praetor/structs"
 )
 
-// walLog is a log as raft-wal writes it. The library opens for writing only, so
-// it is given files and a meta store that can only be read.
-type walLog struct {
-	*wal.WAL
+// walReader reads a raft-wal directory. The library opens for writing only, so it
+// is given files and a meta store that can only be read.
+type walReader struct {
+	*raftwal.WAL
 	meta *readMeta
 }
 
 var errReadOnly = errors.New("the log is open for reading only")
 
-func openWAL(dir string) (walLog, error) {
+func readWAL(dir string) (reader, error) {
 	meta := &readMeta{}
-	opened := walLog{meta: meta}
-	err := guard(func() (err error) {
-		opened.WAL, err = wal.Open(dir, wal.WithMetaStore(meta), wal.WithLogger(hclog.NewNullLogger()),
-			wal.WithSegmentFiler(segment.NewFiler(dir, readFiles{fs.New()})))
-		return err
-	})
-	if errors.Is(err, bbolt.ErrTimeout) {
-		err = structs.Errorf(structs.Busy, "%s is in use: a server runs on this data directory; stop it first", dir)
-	}
+	log, err := raftwal.Open(dir, raftwal.WithMetaStore(meta), raftwal.WithLogger(hclog.NewNullLogger()),
+		raftwal.WithSegmentFiler(segment.NewFiler(dir, readFiles{fs.New()})))
 	if err != nil {
 		meta.Close()
+		return nil, err
 	}
-	return opened, err
+	return walReader{log, meta}, nil
 }
 
-func (w walLog) bounds() (first, last uint64, err error) {
+func (w walReader) bounds() (first, last uint64, err error) {
 	first, err = w.FirstIndex()
 	if err == nil {
 		last, err = w.LastIndex()
@@ -55,24 +48,20 @@ func (w walLog) bounds() (first, last uint64, err error) {
 	return first, last, err
 }
 
-func (w walLog) term() (uint64, error) { return w.GetUint64([]byte("CurrentTerm")) }
+func (w walReader) value(key string) ([]byte, error) { return w.meta.GetStable([]byte(key)) }
 
-// reached is not known: raft-wal sees for itself that nothing of it is lost.
-func (w walLog) reached() uint64 { return 0 }
+func (w walReader) number(value []byte) uint64 { return binary.LittleEndian.Uint64(value) }
 
-func (w walLog) entry(index uint64) (*raft.Log, error) {
+func (w walReader) entry(index uint64) (*raft.Log, error) {
 	entry := new(raft.Log)
 	if err := w.GetLog(index, entry); err != nil {
 		return nil, err
-	}
-	if entry.Index != index {
-		return nil, fmt.Errorf("it says that it is entry %d", entry.Index)
 	}
 	return entry, nil
 }
 
 // close closes the meta store too, which the library leaves open.
-func (w walLog) close() error { return errors.Join(w.Close(), w.meta.Close()) }
+func (w walReader) close() error { return errors.Join(w.Close(), w.meta.Close()) }
 
 // readFiles opens every file for reading; one that raft-wal would create is
 // empty, and one that it would delete stays.

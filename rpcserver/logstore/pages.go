@@ -1,4 +1,4 @@
-package rpcserver
+package logstore
 
 import (
 	"bytes"
@@ -8,13 +8,15 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 
 	"go.etcd.io/bbolt"
 )
 
 // checkPages looks at the structure of a bbolt file before bbolt does: bbolt
 // trusts what it reads, panics on some damage in a goroutine of its own, and
-// follows other damage quietly. Whole values are not read: they have seals.
+// follows other damage quietly. It must have the buckets of these names and no
+// others. Whole values are not read: they have seals.
 //
 // A page starts with its id u64, flags u16, count u16 and overflow u32 (the
 // number of pages behind it that belong to it). The meta pages 0 and 1 go on
@@ -23,7 +25,7 @@ import (
 // count times position u32, key size u32, page u64; a leaf page with count times
 // flags u32, position u32, key size u32, value size u32. A position counts from
 // its own element.
-func checkPages(file string) error {
+func checkPages(file string, buckets []string) error {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -40,7 +42,7 @@ func checkPages(file string) error {
 		return nil // bbolt makes a new file of it
 	}
 	w := pageWalk{file: f}
-	if err := w.walk(info.Size()); err != nil {
+	if err := w.walk(info.Size(), buckets); err != nil {
 		return damaged(file, err)
 	}
 	return nil
@@ -69,7 +71,7 @@ type pageWalk struct {
 
 type boltMeta struct{ pageSize, root, freelist, pages, txid uint64 }
 
-func (w *pageWalk) walk(size int64) error {
+func (w *pageWalk) walk(size int64, buckets []string) error {
 	meta, err := w.meta()
 	if err != nil {
 		return err
@@ -84,12 +86,12 @@ func (w *pageWalk) walk(size int64) error {
 		return err
 	}
 	for name := range names {
-		if name != string(logsBucket) && name != string(confBucket) {
+		if !slices.Contains(buckets, name) {
 			return fmt.Errorf("it has a bucket %q, which nobody makes", name)
 		}
 	}
-	if len(names) != 2 && meta.txid > 2 {
-		return errors.New("the log or the stable values are gone")
+	if len(names) != len(buckets) && meta.txid > 2 {
+		return errors.New("one of its buckets is gone")
 	}
 	if meta.freelist != noFreelist {
 		return w.freelist(meta.freelist)
