@@ -28,7 +28,7 @@ func (unreadable) Read([]byte) (int, error) { return 0, errors.New("read") }
 func TestTakeOverIsAsLoading(t *testing.T) {
 	t.Parallel()
 	source := fsm.New()
-	parts := split(t, 3, 2, 77, 3, &structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "large", Value: []byte("value")}})
+	parts := split(t, 5, 2, 77, 3, &structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "large", Value: []byte("value")}})
 	source.Apply(entry(t, 2, &structs.KVSRequest{Op: structs.KVSet, DirEnt: structs.DirEntry{Key: "k", Value: []byte("v")}}))
 	for _, log := range parts[:2] {
 		source.Apply(log)
