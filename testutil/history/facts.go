@@ -1,0 +1,258 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// facts are what the whole record says of its writes. A value names its write,
+// so whoever has read it has told the index of that write.
+type facts struct {
+	calls   []*Call // all but those that failed
+	seen    map[named]sighting
+	locks   map[string]string // key of a lock, and key of what it guards -> key of the lock
+	groups  *union            // of keys that are checked together
+	history *Recorder
+}
+
+// sighting is what is known of a write from those who have read its value.
+type sighting struct {
+	index uint64
+	first int64 // event at which the first of them was told
+	by    *Call // nil: a feed
+}
+
+// learn collects the facts, and what is wrong with them.
+func (r *Recorder) learn() (*facts, []Violation) {
+	f := &facts{seen: map[named]sighting{}, locks: map[string]string{}, groups: newUnion(), history: r}
+	for _, c := range r.calls {
+		if c.outcome != failed {
+			f.calls = append(f.calls, c)
+		}
+		switch c.op.Kind {
+		case Acquire, Release:
+			f.locks[c.op.Key] = c.op.Key
+		case FencedPut:
+			f.locks[c.op.Key], f.locks[c.op.Data] = c.op.Key, c.op.Key
+		}
+	}
+	violations := f.lookAround()
+	f.tighten()
+	f.connect()
+	return f, append(violations, f.checkValues()...)
+}
+
+// lookAround notes every value that was read, with its index.
+func (f *facts) lookAround() (violations []Violation) {
+	note := func(n named, index uint64, at int64, by *Call) {
+		if index == 0 || f.locks[n.key] == n.key && n.key != "" {
+			return // a lock changes the index of a key and leaves the value
+		}
+		before, known := f.seen[n]
+		switch {
+		case !known:
+			f.seen[n] = sighting{index, at, by}
+		case before.index != index:
+			violations = append(violations, Violation{Check: "values",
+				What: fmt.Sprintf("%s=%s was read at index %d and at index %d", n.key, n.value, before.index, index), calls: tellers(before.by, by)})
+		case at < before.first:
+			f.seen[n] = sighting{index, at, by}
+		}
+	}
+	for _, c := range f.calls {
+		if c.outcome != done {
+			continue
+		}
+		entries := c.result.Entries
+		if c.op.Kind == Txn {
+			entries = c.rows()
+		}
+		for _, e := range entries {
+			note(named{e.Key, e.Value}, e.ModifyIndex, c.ret, c)
+		}
+	}
+	for _, feed := range f.history.feeds {
+		for _, e := range feed.events {
+			if e.entry != nil && !e.gone {
+				note(named{e.entry.Key, e.entry.Value}, e.entry.ModifyIndex, e.at, nil)
+			}
+		}
+	}
+	return violations
+}
+
+// rows are the rows of a transaction with the values that it has set in them:
+// those come without. A key that it has written twice is not among them.
+func (c *Call) rows() (rows []Entry) {
+	sent, times := map[string]string{}, map[string]int{}
+	for _, s := range c.op.Steps {
+		if times[s.Key]++; sets(s.Verb) {
+			sent[s.Key] = s.Value
+		}
+	}
+	for _, e := range c.result.Entries {
+		if value, wrote := sent[e.Key]; wrote && times[e.Key] == 1 {
+			e.Value = value
+		} else if e.Value == "" {
+			continue
+		}
+		rows = append(rows, e)
+	}
+	return rows
+}
+
+// tighten ends open calls whose effect was seen: it was there by then.
+func (f *facts) tighten() {
+	for _, c := range f.calls {
+		if c.outcome != open {
+			continue
+		}
+		for n := range c.op.written {
+			if s, known := f.seen[n]; known {
+				c.ret = min(c.ret, s.first)
+			}
+		}
+	}
+}
+
+// connect puts keys that some call has named together into one group.
+func (f *facts) connect() {
+	for _, c := range f.calls {
+		f.groups.add(c.keys()...)
+	}
+	all := f.groups.names()
+	for _, c := range f.calls {
+		for _, prefix := range c.prefixes() {
+			first := ""
+			for i, _ := slices.BinarySearch(all, prefix); i < len(all) && strings.HasPrefix(all[i], prefix); i++ {
+				if first == "" {
+					first = all[i]
+				}
+				f.groups.join(first, all[i])
+			}
+		}
+	}
+}
+
+// keys are those that the call names or has found.
+func (c *Call) keys() (keys []string) {
+	switch c.op.Kind {
+	case Get, Put, CAS, Delete, DeleteCAS, Acquire, Release, FencedPut:
+		keys = append(keys, c.op.Key)
+	}
+	if c.op.Data != "" {
+		keys = append(keys, c.op.Data)
+	}
+	for _, s := range c.op.Steps {
+		keys = append(keys, s.Key)
+	}
+	if c.op.Kind != Get {
+		for _, e := range c.result.Entries {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
+}
+
+func (c *Call) prefixes() (prefixes []string) {
+	if c.op.Kind == List || c.op.Kind == DeleteTree {
+		prefixes = append(prefixes, c.op.Key)
+	}
+	for _, s := range c.op.Steps {
+		if s.Verb == "get-tree" || s.Verb == "delete-tree" {
+			prefixes = append(prefixes, s.Key)
+		}
+	}
+	return prefixes
+}
+
+// indexOf is the raft index of a write, 0 if nobody has seen it.
+func (f *facts) indexOf(op *Op) (index uint64) {
+	for n := range op.written {
+		index = max(index, f.seen[n].index)
+	}
+	return index
+}
+
+// checkValues finds values that nobody can have written by then, and
+// transactions that were written in pieces.
+func (f *facts) checkValues() (violations []Violation) {
+	writers := map[named]*Call{}
+	for _, c := range f.history.calls {
+		for n := range c.op.written {
+			if other := writers[n]; other != nil && other != c {
+				violations = append(violations, Violation{Check: "values", What: fmt.Sprintf("the workload wrote %s=%s twice", n.key, n.value)})
+			}
+			writers[n] = c
+		}
+		if c.op.Kind == Txn {
+			violations = append(violations, f.checkPieces(c)...)
+		}
+	}
+	restored := map[named]bool{}
+	for _, c := range f.calls {
+		if c.op.Kind == Restore {
+			for _, e := range c.op.Entries {
+				restored[named{e.Key, e.Value}] = true
+			}
+		}
+	}
+	for _, n := range sortedNames(f.seen) {
+		s, w := f.seen[n], writers[n]
+		found := func(what string) {
+			violations = append(violations, Violation{Check: "values", What: fmt.Sprintf("%s=%s at index %d %s", n.key, n.value, s.index, what), calls: tellers(w, s.by)})
+		}
+		switch {
+		case w == nil && !restored[n]:
+			found("was never written")
+		case w == nil:
+		case w.outcome == failed:
+			found("was read, though its write is said to have done nothing")
+		case w.outcome == done && !w.result.OK && w.op.Kind != Put:
+			found("was read, though its write was refused")
+		case s.first < w.call:
+			found("was read before its write began")
+		}
+	}
+	return violations
+}
+
+// checkPieces sees to it that everything which a transaction has written has
+// one index.
+func (f *facts) checkPieces(c *Call) []Violation {
+	var index uint64
+	last := map[string]string{} // what the transaction itself has overwritten is nowhere
+	for n := range c.op.written {
+		last[n.key] = n.value
+	}
+	for n := range c.op.written {
+		s, known := f.seen[n]
+		if !known || last[n.key] != n.value {
+			continue
+		}
+		if index != 0 && s.index != index {
+			return []Violation{{Check: "values", What: fmt.Sprintf("one transaction has written at index %d and at index %d", index, s.index), calls: tellers(c, s.by)}}
+		}
+		index = s.index
+	}
+	return nil
+}
+
+func tellers(calls ...*Call) (known []*Call) {
+	for _, c := range calls {
+		if c != nil && !slices.Contains(known, c) {
+			known = append(known, c)
+		}
+	}
+	return known
+}
+
+func sortedNames(seen map[named]sighting) []named {
+	names := make([]named, 0, len(seen))
+	for n := range seen {
+		names = append(names, n)
+	}
+	slices.SortFunc(names, func(a, b named) int { return strings.Compare(a.key+"\x00"+a.value, b.key+"\x00"+b.value) })
+	return names
+}
