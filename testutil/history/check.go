@@ -81,6 +81,12 @@ func (r *Recorder) Verify(p Promises) []Violation {
 		p.Lease = defaultLease
 	}
 	f, violations := r.learn()
+	violations = append(violations, f.checkOrder()...)
+	violations = append(violations, f.checkServers()...)
+	violations = append(violations, f.checkClients(p.Lease)...)
+	violations = append(violations, f.checkWaits(p.WakeWithin)...)
+	violations = append(violations, f.checkLocks()...)
+	violations = append(violations, f.checkFeeds()...)
 	for _, g := range f.keyGroups() {
 		violations = append(violations, g.check(p.Lease)...)
 	}

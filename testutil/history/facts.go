@@ -13,7 +13,11 @@ type facts struct {
 	seen    map[named]sighting
 	locks   map[string]string // key of a lock, and key of what it guards -> key of the lock
 	groups  *union            // of keys that are checked together
+	writers map[named]*Call   // failed ones too
 	history *Recorder
+
+	stretches []*stretch // of all feeds
+	views     []view
 }
 
 // sighting is what is known of a write from those who have read its value.
@@ -25,7 +29,7 @@ type sighting struct {
 
 // learn collects the facts, and what is wrong with them.
 func (r *Recorder) learn() (*facts, []Violation) {
-	f := &facts{seen: map[named]sighting{}, locks: map[string]string{}, groups: newUnion(), history: r}
+	f := &facts{seen: map[named]sighting{}, locks: map[string]string{}, groups: newUnion(), writers: map[named]*Call{}, history: r}
 	for _, c := range r.calls {
 		if c.outcome != failed {
 			f.calls = append(f.calls, c)
@@ -74,7 +78,7 @@ func (f *facts) lookAround() (violations []Violation) {
 	}
 	for _, feed := range f.history.feeds {
 		for _, e := range feed.events {
-			if e.entry != nil && !e.gone {
+			if e.entry != nil && !e.gone() {
 				note(named{e.entry.Key, e.entry.Value}, e.entry.ModifyIndex, e.at, nil)
 			}
 		}
@@ -178,13 +182,12 @@ func (f *facts) indexOf(op *Op) (index uint64) {
 // checkValues finds values that nobody can have written by then, and
 // transactions that were written in pieces.
 func (f *facts) checkValues() (violations []Violation) {
-	writers := map[named]*Call{}
 	for _, c := range f.history.calls {
 		for n := range c.op.written {
-			if other := writers[n]; other != nil && other != c {
+			if other := f.writers[n]; other != nil && other != c {
 				violations = append(violations, Violation{Check: "values", What: fmt.Sprintf("the workload wrote %s=%s twice", n.key, n.value)})
 			}
-			writers[n] = c
+			f.writers[n] = c
 		}
 		if c.op.Kind == Txn {
 			violations = append(violations, f.checkPieces(c)...)
@@ -199,7 +202,7 @@ func (f *facts) checkValues() (violations []Violation) {
 		}
 	}
 	for _, n := range sortedNames(f.seen) {
-		s, w := f.seen[n], writers[n]
+		s, w := f.seen[n], f.writers[n]
 		found := func(what string) {
 			violations = append(violations, Violation{Check: "values", What: fmt.Sprintf("%s=%s at index %d %s", n.key, n.value, s.index, what), calls: tellers(w, s.by)})
 		}

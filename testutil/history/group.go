@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -14,7 +15,7 @@ type group struct {
 	*facts
 	name    string
 	strict  []interval // writes and consistent reads
-	relaxed []*Call    // default and stale reads
+	relaxed []*Call    // default and stale reads, and what followers believe
 }
 
 func (g *group) model() porcupine.Model {
@@ -65,9 +66,27 @@ func (f *facts) keyGroups() []*group {
 		for _, c := range restores {
 			g.strict = append(g.strict, strict(c))
 		}
+		g.relaxed = append(g.relaxed, f.beliefs(name)...)
 		all = append(all, g)
 	}
 	return all
+}
+
+// beliefs are what followers took for the state of a group, as stale reads.
+func (f *facts) beliefs(group string) (calls []*Call) {
+	for _, v := range f.views {
+		if !strings.HasPrefix(group, v.feed.prefix) {
+			continue
+		}
+		op := Op{Kind: believe, Key: v.feed.prefix, Index: v.index, Server: v.feed.name}
+		for _, e := range v.entries {
+			if f.groups.find(e.Key) == group && f.locks[e.Key] == "" {
+				op.Entries = append(op.Entries, e)
+			}
+		}
+		calls = append(calls, &Call{rec: f.history, client: -1, op: op, outcome: done, call: v.at, ret: v.at})
+	}
+	return calls
 }
 
 // under is a key below a prefix: all of them are in one group. Where there is
@@ -92,8 +111,11 @@ func (g *group) check(lease time.Duration) []Violation {
 	var violations []Violation
 	for _, c := range g.relaxed {
 		check, from := "stale reads", int64(-1)
-		if c.op.Read == Default {
+		switch {
+		case c.op.Read == Default:
 			check, from = "default reads", min(g.history.since(c.call, lease), c.call)
+		case c.op.Kind == believe:
+			check = "feeds"
 		}
 		if v := g.ask(check, model, append(slices.Clone(g.strict), interval{c, from, c.ret})); v != nil {
 			violations = append(violations, *v)

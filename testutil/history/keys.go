@@ -12,7 +12,7 @@ import (
 // It is never changed.
 type keysState struct {
 	values []named // of the keys that are there, in key order
-	floor  uint64  // highest raft index of a write so far, as far as it is known
+	floor  uint64  // lowest raft index that the next write can have, as far as it is known
 }
 
 func (s *keysState) find(key string) (int, bool) {
@@ -46,12 +46,14 @@ func (g *group) step(before *keysState, c *Call) (bool, *keysState) {
 	switch op.Kind {
 	case Get:
 		e, found := w.get(op.Key)
-		if !found {
-			return len(told.Entries) == 0, before
-		}
-		return len(told.Entries) == 1 && told.Entries[0].is(e), before
+		ok = len(told.Entries) == 0 && !found || len(told.Entries) == 1 && found && told.Entries[0].is(e)
+		w.upTo(told.Index)
 	case List:
-		return w.lists(op.Key, told.Entries), before
+		ok = w.lists(op.Key, told.Entries)
+		w.upTo(told.Index)
+	case believe:
+		ok = w.floor <= op.Index+1 && w.lists(op.Key, op.Entries)
+		w.upTo(op.Index)
 	case Put:
 		w.set(op.Key, op.Value)
 	case CAS:
@@ -81,8 +83,19 @@ func (g *group) step(before *keysState, c *Call) (bool, *keysState) {
 			return fits(false), before
 		}
 		ok = fits(true) && (!sure || len(rows) == 0)
+		w.upTo(told.Index)
+	}
+	if !op.reads() { // only now: all writes of a transaction have one index
+		w.upTo(w.index)
 	}
 	return ok && !w.wrong, &w.keysState
+}
+
+// upTo notes that everything up to an index has been.
+func (w *keysWriter) upTo(index uint64) {
+	if index > 0 {
+		w.floor = max(w.floor, index+1)
+	}
 }
 
 // keysWriter changes a state that is its own.
@@ -117,9 +130,7 @@ func (w *keysWriter) lists(prefix string, entries []Entry) bool {
 
 func (w *keysWriter) set(key, value string) {
 	if w.index > 0 {
-		// Another write of the same transaction may have raised the floor to this index.
 		w.wrong = w.wrong || w.index < w.floor
-		w.floor = max(w.floor, w.index)
 	}
 	n := named{key, value}
 	if i, found := w.find(key); found {

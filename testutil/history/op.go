@@ -28,6 +28,8 @@ const (
 	Create    Kind = "create"     // a session; says nothing
 	Renew     Kind = "renew"      // Session; only those that found it alive say anything
 	Destroy   Kind = "destroy"    // Session
+
+	believe Kind = "believe" // what a follower of a feed takes for the state at Index
 )
 
 // Read is how a read is to be answered.
@@ -99,7 +101,7 @@ func EntriesOf(rows []*structs.DirEntry) []Entry {
 // reads reports whether the call changes nothing.
 func (o *Op) reads() bool {
 	switch o.Kind {
-	case Get, List, Create, Renew:
+	case Get, List, Create, Renew, believe:
 		return true
 	case Txn:
 		return !o.writes()
@@ -164,7 +166,7 @@ func (o *Op) String() string {
 		fmt.Fprintf(&b, " %s for %s", o.Key, o.Session)
 	case Renew, Destroy:
 		fmt.Fprintf(&b, " %s", o.Session)
-	case Restore:
+	case Restore, believe:
 		fmt.Fprintf(&b, " %s", show(o.Entries))
 	case Put:
 		fmt.Fprintf(&b, " %s=%s", o.Key, o.Value)

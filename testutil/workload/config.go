@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"praetor/rpcserver/client"
@@ -45,7 +46,13 @@ type Config struct {
 	Timeout   time.Duration // of a call; 3 s
 	Wait      time.Duration // of a blocking query; 2 s
 	Mix       Mix           // {4, 3, 2, 1}
-	Followers int           // clients that follow change feeds; 2
+	Followers int           // clients that follow change feeds; 2, and none if no server has one
+
+	// Settle is called when the clients have made their calls, if there is one: to
+	// end whatever keeps the followers from hearing of the last of them. They then
+	// have Patience for that; a minute.
+	Settle   func()
+	Patience time.Duration
 
 	// Slots are how many registers, groups and locks are used at a time. Each is
 	// left for a fresh one after so many calls, or so many of them with unclear
@@ -82,10 +89,13 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		value *time.Duration
 		usual time.Duration
-	}{{&c.Pause, 20 * time.Millisecond}, {&c.Timeout, 3 * time.Second}, {&c.Wait, 2 * time.Second}} {
+	}{{&c.Pause, 20 * time.Millisecond}, {&c.Timeout, 3 * time.Second}, {&c.Wait, 2 * time.Second}, {&c.Patience, time.Minute}} {
 		if *d.value == 0 {
 			*d.value = d.usual
 		}
+	}
+	if !slices.ContainsFunc(c.Servers, func(s Server) bool { return s.Follow != nil }) {
+		c.Followers = 0
 	}
 	return c, nil
 }

@@ -54,10 +54,15 @@ func Run(ctx context.Context, config Config, rec *history.Recorder) (*Stats, err
 	r := &run{Config: config, rec: rec, stats: &Stats{Refused: map[structs.Code]int{}},
 		registers: newSlots(config.Prefix+"r/", &config), groups: newSlots(config.Prefix+"g/", &config), locks: newSlots(config.Prefix+"l/", &config)}
 	var clients sync.WaitGroup
+	finish := r.followers()
 	for i := range config.Clients {
 		clients.Go(func() { r.newWorker(i).work(ctx) })
 	}
 	clients.Wait()
+	if config.Settle != nil {
+		config.Settle()
+	}
+	finish()
 	if len(r.stats.Wrong) > 0 {
 		return r.stats, fmt.Errorf("workload: %d answers that no client should get, the first: %w", len(r.stats.Wrong), r.stats.Wrong[0])
 	}
@@ -194,10 +199,10 @@ func (w *worker) move() {
 	w.stats.count(func() { w.stats.Moves++ })
 }
 
-func (w *worker) wrong(err error) {
-	w.stats.count(func() {
-		if len(w.stats.Wrong) < 10 {
-			w.stats.Wrong = append(w.stats.Wrong, err)
+func (r *run) wrong(err error) {
+	r.stats.count(func() {
+		if len(r.stats.Wrong) < 10 {
+			r.stats.Wrong = append(r.stats.Wrong, err)
 		}
 	})
 }
