@@ -18,6 +18,7 @@ type facts struct {
 
 	stretches []*stretch // of all feeds
 	views     []view
+	begun     []beginning // by index; made when it is first asked for
 }
 
 // sighting is what is known of a write from those who have read its value.

@@ -102,7 +102,8 @@ func (f *facts) under(prefix string) string {
 // check looks for an order of the writes and consistent reads of a group, then
 // for a place in one for each other read by itself. A default read may have
 // been answered from what was true up to a lease before it began, a stale one
-// from anything that was ever true.
+// from anything that was ever true; but the index that it came with says what had
+// happened by then.
 func (g *group) check(lease time.Duration) []Violation {
 	model := g.model()
 	if v := g.ask("linearizable", model, g.strict); v != nil {
@@ -116,6 +117,11 @@ func (g *group) check(lease time.Duration) []Violation {
 			check, from = "default reads", min(g.history.since(c.call, lease), c.call)
 		case c.op.Kind == believe:
 			check = "feeds"
+		}
+		from = max(from, g.begunBy(max(c.result.Index, c.op.Index)))
+		if from > c.ret {
+			violations = append(violations, Violation{Check: check, What: "a read shows an index before the write of that index, or of a lower one, began", calls: []*Call{c}})
+			continue
 		}
 		if v := g.ask(check, model, append(slices.Clone(g.strict), interval{c, from, c.ret})); v != nil {
 			violations = append(violations, *v)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // checkOrder holds the raft indexes of writes against the clients' clocks: what
@@ -112,4 +113,30 @@ func after(indexes []uint64, index uint64) (uint64, bool) {
 		return 0, false
 	}
 	return indexes[i], true
+}
+
+// begunBy is the last event at which a write began that has this raft index or
+// a lower one: what shows the state at the index was not earlier. -1 if there
+// is no such write.
+func (f *facts) begunBy(index uint64) int64 {
+	if f.begun == nil {
+		f.begun = []beginning{{0, -1}}
+		for _, c := range f.calls {
+			if at := f.indexOf(&c.op); at > 0 {
+				f.begun = append(f.begun, beginning{at, c.call})
+			}
+		}
+		slices.SortFunc(f.begun, func(a, b beginning) int { return cmp.Compare(a.index, b.index) })
+		for i := range f.begun[1:] {
+			f.begun[i+1].call = max(f.begun[i+1].call, f.begun[i].call)
+		}
+	}
+	i := sort.Search(len(f.begun), func(i int) bool { return f.begun[i].index > index })
+	return f.begun[i-1].call
+}
+
+// beginning says that all writes up to an index had begun at an event.
+type beginning struct {
+	index uint64
+	call  int64
 }

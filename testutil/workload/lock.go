@@ -82,13 +82,13 @@ func (w *worker) learnFence(ctx context.Context) {
 func (w *worker) useLock(ctx context.Context) {
 	h := &w.holder
 	switch n := w.rng.IntN(100); {
-	case n < 45:
+	case n < 35:
 		w.fencedPut(ctx)
-	case n < 65:
+	case n < 48:
 		w.get(ctx, data(h.key), history.Consistent, 0)
-	case n < 80:
+	case n < 60:
 		w.renew(ctx)
-	case n < 92:
+	case n < 88:
 		w.ask(ctx, history.Op{Kind: history.Release, Key: h.key, Session: h.session, Data: data(h.key)}, w.locks, h.slot,
 			func(ctx context.Context, c *client.Client) (history.Result, error) {
 				ok, err := c.KV().Release(ctx, h.key, []byte(w.value()), h.session)

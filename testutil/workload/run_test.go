@@ -2,12 +2,15 @@ package workload_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"praetor/testutil/cluster"
 	"praetor/testutil/history"
+	"praetor/testutil/vnet"
 	"praetor/testutil/workload"
 )
 
@@ -15,10 +18,60 @@ import (
 // is what was promised.
 func TestHistoryOfLeaderCrash(t *testing.T) {
 	t.Parallel()
+	rec := record(t, workload.Config{Seed: 1, Ops: 110}, func(c *cluster.Cluster) {
+		for range 2 {
+			time.Sleep(time.Second)
+			leader := c.Leader()
+			leader.Crash()
+			time.Sleep(3 * time.Second)
+			leader.Start()
+		}
+	})
+	rec.Check(t, history.Promises{})
+	t.Log("\n" + rec.Summary())
+	// What the history does not have, the check cannot find fault with.
+	counts := rec.Counts()
+	for _, kind := range []string{"put", "cas", "delete-cas", "txn", "acquire", "fenced-put"} {
+		if n := counts[kind]; n.OK < 5 {
+			t.Errorf("%s worked %d times, want 5", kind, n.OK)
+		}
+	}
+	for _, kind := range []string{"cas", "txn", "acquire", "fenced-put"} {
+		if counts[kind].Refused == 0 {
+			t.Errorf("no %s was refused", kind)
+		}
+	}
+	for _, kind := range []string{"get consistent", "get default", "get stale", "list consistent", "list default", "list stale",
+		"txn consistent", "txn default", "txn stale", "get consistent waiting", "get default waiting", "delete", "delete-tree", "release", "destroy", "renew",
+		"feed reset", "feed connect", "feed put", "feed delete", "feed synced"} {
+		if counts[kind].OK == 0 {
+			t.Errorf("no %s in the history", kind)
+		}
+	}
+	if _, open, refused := rec.Calls(); open == 0 || refused == 0 {
+		t.Errorf("%d calls are open and %d did nothing: the crash was not felt", open, refused)
+	}
+}
+
+// While nothing goes wrong, blocked queries wake at once.
+func TestHistoryWithoutFaults(t *testing.T) {
+	t.Parallel()
+	rec := record(t, workload.Config{Seed: 2, Ops: 40, Mix: workload.Mix{Registers: 3, Waits: 2}}, func(*cluster.Cluster) {})
+	rec.Check(t, history.Promises{Lease: time.Nanosecond, WakeWithin: 100 * time.Millisecond})
+	if _, open, refused := rec.Calls(); open+refused > 0 {
+		t.Errorf("%d calls are open and %d did nothing, want none", open, refused)
+	}
+}
+
+// record has clients work on three servers with a network that takes its time,
+// while faults happen.
+func record(t *testing.T, config workload.Config, faults func(*cluster.Cluster)) *history.Recorder {
+	t.Helper()
 	var rec history.Recorder
 	synctest.Test(t, func(t *testing.T) {
 		c := cluster.New(t, 3)
-		config := workload.Config{Seed: 1, Servers: workload.OnCluster(c), Ops: 100}
+		delays(c)
+		config.Servers = workload.OnCluster(c)
 		worked := make(chan struct{})
 		go func() {
 			defer close(worked)
@@ -28,16 +81,25 @@ func TestHistoryOfLeaderCrash(t *testing.T) {
 			}
 			t.Log(stats)
 		}()
-		time.Sleep(800 * time.Millisecond)
-		leader := c.Leader()
-		leader.Crash()
-		time.Sleep(3 * time.Second)
-		leader.Start()
+		faults(c)
 		<-worked
 		c.Agree()
 	})
-	start := time.Now()
-	rec.Check(t, history.Promises{})
-	all, open, refused := rec.Calls()
-	t.Logf("%d calls, %d open, %d refused, checked in %v", all, open, refused, time.Since(start))
+	return &rec
+}
+
+// delays make calls take time, so that they overlap.
+func delays(c *cluster.Cluster) {
+	var ips []string
+	for i, n := range c.Nodes {
+		ips = append(ips, n.IP, fmt.Sprintf("10.0.1.%d", i+1))
+	}
+	slices.Sort(ips)
+	for _, from := range ips {
+		for _, to := range ips {
+			if from != to {
+				c.Net.SetLink(from, to, vnet.Link{Delay: time.Millisecond, Jitter: 4 * time.Millisecond})
+			}
+		}
+	}
 }
