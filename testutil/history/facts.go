@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"praetor/structs"
 )
 
 // facts are what the whole record says of its writes. A value names its write,
@@ -88,23 +90,58 @@ func (f *facts) lookAround() (violations []Violation) {
 }
 
 // rows are the rows of a transaction with the values that it has set in them:
-// those come without. A key that it has written twice is not among them.
+// those come without. Rows of what it overwrites or deletes itself are left
+// out, since nobody else can see that. A get-tree must be its last step.
 func (c *Call) rows() (rows []Entry) {
-	sent, times := map[string]string{}, map[string]int{}
+	told := c.result.Entries
 	for _, s := range c.op.Steps {
-		if times[s.Key]++; sets(s.Verb) {
-			sent[s.Key] = s.Value
+		found := 0
+		switch s.Verb {
+		case structs.KVGetTree:
+			found = len(told)
+		case structs.KVSet, structs.KVCAS, structs.KVGet, structs.KVGetOrEmpty, structs.KVCheckIndex:
+			found = min(1, len(told))
 		}
-	}
-	for _, e := range c.result.Entries {
-		if value, wrote := sent[e.Key]; wrote && times[e.Key] == 1 {
-			e.Value = value
-		} else if e.Value == "" {
-			continue
+		for _, e := range told[:found] {
+			if sets(s.Verb) {
+				e.Value = s.Value
+			}
+			if s.Verb != structs.KVCheckIndex && !c.op.undoes(named{e.Key, e.Value}) {
+				rows = append(rows, e)
+			}
 		}
-		rows = append(rows, e)
+		told = told[found:]
 	}
 	return rows
+}
+
+// undoes reports whether a transaction writes a value that it overwrites or
+// deletes again.
+func (o *Op) undoes(n named) bool {
+	own := false
+	for _, s := range o.Steps {
+		own = own || sets(s.Verb) && (named{s.Key, s.Value}) == n
+	}
+	if !own {
+		return false
+	}
+	for _, s := range slices.Backward(o.Steps) {
+		switch s.Verb {
+		case structs.KVSet, structs.KVCAS:
+			if s.Key == n.key {
+				return s.Value != n.value
+			}
+		case structs.KVDelete, structs.KVDeleteCAS:
+			if s.Key == n.key {
+				return true
+			}
+		case structs.KVDeleteTree:
+			if strings.HasPrefix(n.key, s.Key) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // tighten ends open calls whose effect was seen: it was there by then.
@@ -165,7 +202,7 @@ func (c *Call) prefixes() (prefixes []string) {
 		prefixes = append(prefixes, c.op.Key)
 	}
 	for _, s := range c.op.Steps {
-		if s.Verb == "get-tree" || s.Verb == "delete-tree" {
+		if s.Verb == structs.KVGetTree || s.Verb == structs.KVDeleteTree {
 			prefixes = append(prefixes, s.Key)
 		}
 	}
@@ -226,13 +263,9 @@ func (f *facts) checkValues() (violations []Violation) {
 // one index.
 func (f *facts) checkPieces(c *Call) []Violation {
 	var index uint64
-	last := map[string]string{} // what the transaction itself has overwritten is nowhere
-	for n := range c.op.written {
-		last[n.key] = n.value
-	}
 	for n := range c.op.written {
 		s, known := f.seen[n]
-		if !known || last[n.key] != n.value {
+		if !known || c.op.undoes(n) { // what it has overwritten itself is nowhere
 			continue
 		}
 		if index != 0 && s.index != index {

@@ -108,12 +108,8 @@ func (f *facts) missedBefore(s *stretch, marker *Call) []Violation {
 		if c.outcome != done || c.call < s.began || c.ret >= marker.call || c.conditional() && !c.result.OK {
 			continue
 		}
-		last := map[string]string{} // a transaction may overwrite what it has written
 		for n := range c.op.written {
-			last[n.key] = n.value
-		}
-		for key, value := range last {
-			if n := (named{key, value}); strings.HasPrefix(key, s.feed.prefix) && !s.values[n] && !f.undone(c, n) {
+			if strings.HasPrefix(n.key, s.feed.prefix) && !s.values[n] && !c.op.undoes(n) {
 				v := s.feed.violation("was never told of an acknowledged write, and of the marker behind it")
 				v.calls = tellers(c, marker)
 				return []Violation{v}
@@ -121,25 +117,4 @@ func (f *facts) missedBefore(s *stretch, marker *Call) []Violation {
 		}
 	}
 	return nil
-}
-
-// undone reports whether a transaction has deleted again what it has written.
-func (f *facts) undone(c *Call, n named) bool {
-	for _, s := range slices.Backward(c.op.Steps) {
-		switch s.Verb {
-		case structs.KVSet, structs.KVCAS:
-			if s.Key == n.key {
-				return false
-			}
-		case structs.KVDelete, structs.KVDeleteCAS:
-			if s.Key == n.key {
-				return true
-			}
-		case structs.KVDeleteTree:
-			if strings.HasPrefix(n.key, s.Key) {
-				return true
-			}
-		}
-	}
-	return false
 }

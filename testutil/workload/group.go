@@ -62,6 +62,9 @@ func (w *worker) txn(ctx context.Context, prefix string, slot int) {
 		for range 2 + w.rng.IntN(3) {
 			op.Steps = append(op.Steps, w.step(prefix))
 		}
+		if w.rng.IntN(4) == 0 {
+			op.Steps = append(op.Steps, history.Step{Verb: structs.KVGetTree, Key: prefix})
+		}
 	}
 	result, ok := w.ask(ctx, op, w.groups, slot, func(ctx context.Context, c *client.Client) (history.Result, error) {
 		return txn(ctx, c, &op, w.options(op.Read, 0))
@@ -75,7 +78,7 @@ func (w *worker) txn(ctx context.Context, prefix string, slot int) {
 func (w *worker) step(prefix string) history.Step {
 	key := w.member(prefix)
 	verb := pick(w.rng, structs.KVSet, structs.KVSet, structs.KVSet, structs.KVCAS, structs.KVCAS, structs.KVDelete, structs.KVDeleteCAS,
-		structs.KVGet, structs.KVGetOrEmpty, structs.KVGetOrEmpty, structs.KVCheckIndex, structs.KVCheckNotExists, structs.KVGetTree)
+		structs.KVGet, structs.KVGetOrEmpty, structs.KVGetOrEmpty, structs.KVCheckIndex, structs.KVCheckNotExists)
 	s := history.Step{Verb: verb, Key: key}
 	switch verb {
 	case structs.KVSet:
@@ -84,8 +87,6 @@ func (w *worker) step(prefix string) history.Step {
 		s.Value, s.Index = w.value(), w.seen[key]
 	case structs.KVDeleteCAS, structs.KVCheckIndex:
 		s.Index = w.seen[key]
-	case structs.KVGetTree:
-		s.Key = prefix
 	}
 	return s
 }
