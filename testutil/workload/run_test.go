@@ -3,7 +3,9 @@ package workload_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,26 +16,34 @@ import (
 	"praetor/testutil/workload"
 )
 
-// A leader dies and comes back while clients work, and whatever they are told
-// is what was promised.
-func TestHistoryOfLeaderCrash(t *testing.T) {
+// A leader dies and comes back, and its successor is cut off from the others
+// but not from clients. Whatever they are told is what was promised.
+func TestHistoryOfLostLeaders(t *testing.T) {
 	t.Parallel()
-	rec := record(t, workload.Config{Seed: 1, Ops: 110}, func(c *cluster.Cluster) {
-		for range 2 {
-			time.Sleep(time.Second)
-			leader := c.Leader()
-			leader.Crash()
-			time.Sleep(3 * time.Second)
-			leader.Start()
+	rec := record(t, workload.Config{Seed: seed(), Ops: 110}, func(c *cluster.Cluster) {
+		time.Sleep(time.Second)
+		leader := c.Leader()
+		leader.Crash()
+		time.Sleep(2 * time.Second)
+		leader.Start()
+		time.Sleep(time.Second)
+		leader = c.Leader()
+		for _, n := range c.Nodes {
+			if n != leader {
+				c.Net.Block(leader.IP, n.IP)
+				c.Net.Block(n.IP, leader.IP)
+			}
 		}
+		time.Sleep(3 * time.Second)
+		c.Net.Heal()
 	})
 	rec.Check(t, history.Promises{})
 	t.Log("\n" + rec.Summary())
 	// What the history does not have, the check cannot find fault with.
 	counts := rec.Counts()
 	for _, kind := range []string{"put", "cas", "delete-cas", "txn", "acquire", "fenced-put"} {
-		if n := counts[kind]; n.OK < 5 {
-			t.Errorf("%s worked %d times, want 5", kind, n.OK)
+		if n := counts[kind].OK; n < 2 {
+			t.Errorf("%s worked %d times, want 2", kind, n)
 		}
 	}
 	for _, kind := range []string{"cas", "txn", "acquire", "fenced-put"} {
@@ -48,8 +58,8 @@ func TestHistoryOfLeaderCrash(t *testing.T) {
 			t.Errorf("no %s in the history", kind)
 		}
 	}
-	if _, open, refused := rec.Calls(); open == 0 || refused == 0 {
-		t.Errorf("%d calls are open and %d did nothing: the crash was not felt", open, refused)
+	if _, open, refused := rec.Calls(); open+refused == 0 {
+		t.Error("every call was answered: the faults were not felt")
 	}
 }
 
@@ -102,4 +112,12 @@ func delays(c *cluster.Cluster) {
 			}
 		}
 	}
+}
+
+func seed() uint64 {
+	n, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64)
+	if err != nil {
+		return 1
+	}
+	return n
 }
