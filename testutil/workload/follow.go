@@ -93,7 +93,7 @@ func (f *follower) follow(ctx context.Context, at int) {
 		if server.Follow == nil {
 			continue
 		}
-		f.left = 20 + f.rng.IntN(200)
+		f.left = 5 + f.rng.IntN(60)
 		f.feed.Connect(server.Name, f.at)
 		err := server.Follow(ctx, &structs.FeedRequest{Prefix: f.prefix, After: f.at, Consistent: f.rng.IntN(4) == 0}, f.take)
 		switch {

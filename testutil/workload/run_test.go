@@ -16,8 +16,10 @@ import (
 	"praetor/testutil/workload"
 )
 
-// A leader dies and comes back, and its successor is cut off from the others
-// but not from clients. Whatever they are told is what was promised.
+// A leader dies and comes back. Its successor is cut off from the others, but
+// not from clients, and hears their last answers so late that it takes itself
+// for the leader when there is another. Whatever clients are told is what was
+// promised.
 func TestHistoryOfLostLeaders(t *testing.T) {
 	t.Parallel()
 	rec := record(t, workload.Config{Seed: seed(), Ops: 110}, func(c *cluster.Cluster) {
@@ -30,12 +32,18 @@ func TestHistoryOfLostLeaders(t *testing.T) {
 		leader = c.Leader()
 		for _, n := range c.Nodes {
 			if n != leader {
-				c.Net.Block(leader.IP, n.IP)
-				c.Net.Block(n.IP, leader.IP)
+				c.Net.SetLink(n.IP, leader.IP, vnet.Link{Delay: 800 * time.Millisecond})
 			}
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(1500 * time.Millisecond)
+		for _, n := range c.Nodes {
+			if n != leader {
+				c.Net.Block(leader.IP, n.IP) // what they have sent still comes
+			}
+		}
+		time.Sleep(2500 * time.Millisecond)
 		c.Net.Heal()
+		delays(c)
 	})
 	rec.Check(t, history.Promises{})
 	t.Log("\n" + rec.Summary())
