@@ -36,17 +36,36 @@ func operations(calls []interval) []porcupine.Operation {
 	return ops
 }
 
-// decide asks whether there is an order of the calls that the model allows.
-func decide(model porcupine.Model, calls []interval) verdict {
+// decide asks whether there is an order of the calls that the model allows, in
+// at most so many steps, and how many it took.
+func decide(model porcupine.Model, calls []interval, most int) (verdict, int) {
 	steps := 0
-	ok := porcupine.CheckOperations(bounded(model, budget, &steps), operations(calls))
+	ask := func(calls []interval) bool {
+		return porcupine.CheckOperations(bounded(model, most, &steps), operations(calls))
+	}
+	// Open calls whose effect nobody has seen need not have had one, and they are what makes a search long.
+	certain := slices.DeleteFunc(slices.Clone(calls), func(c interval) bool { return c.outcome == open && c.to == never })
+	ok := ask(certain)
+	if !ok && len(certain) < len(calls) && steps <= most && mayMatter(calls) {
+		ok = ask(calls)
+	}
 	switch {
 	case ok:
-		return legal
-	case steps > budget:
-		return undecided
+		return legal, steps
+	case steps > most:
+		return undecided, steps
 	}
-	return illegal
+	return illegal, steps
+}
+
+// mayMatter reports whether open calls without visible effect may explain
+// something: what they set was gone before anybody read it, so that is for those
+// that delete, and for calls that were refused.
+func mayMatter(calls []interval) bool {
+	return slices.ContainsFunc(calls, func(c interval) bool {
+		unseen := c.outcome == open && c.to == never
+		return unseen && c.op.Kind != Put || c.outcome == done && c.conditional() && !c.result.OK
+	})
 }
 
 // bounded is a model that allows nothing more once it was asked so many times.
@@ -62,9 +81,15 @@ func bounded(model porcupine.Model, most int, steps *int) porcupine.Model {
 }
 
 // shrink returns a part of an illegal history that is illegal for the same
-// reason: the shortest beginning of it, without what is not needed.
+// reason: the shortest beginning of it, without what is not needed, as far as
+// that is found with little effort.
 func shrink(model porcupine.Model, calls []interval) []interval {
-	bad := func(calls []interval) bool { return decide(model, calls) == illegal }
+	left := budget
+	bad := func(calls []interval) bool {
+		verdict, steps := decide(model, calls, min(left, budget/32))
+		left -= min(left, steps)
+		return verdict == illegal
+	}
 	ends := make([]int64, 0, len(calls))
 	for _, c := range calls {
 		if c.to != never {
@@ -86,13 +111,17 @@ func shrink(model porcupine.Model, calls []interval) []interval {
 			calls = first
 		}
 	}
+	// Large parts first: most of a history has nothing to do with what is wrong in it.
 	without := func(may func(*Call) bool) {
-		for i := 0; i < len(calls) && len(calls) < 400; {
-			rest := slices.Delete(slices.Clone(calls), i, i+1)
-			if may(calls[i].Call) && bad(rest) {
-				calls = rest
-			} else {
-				i++
+		for size := (len(calls) + 1) / 2; size > 0; size /= 2 {
+			for i := 0; i < len(calls); {
+				part := calls[i:min(i+size, len(calls))]
+				kept := slices.DeleteFunc(slices.Clone(part), func(c interval) bool { return may(c.Call) })
+				rest := slices.Concat(calls[:i], kept, calls[i+len(part):])
+				if len(kept) < len(part) && bad(rest) {
+					calls, part = rest, kept
+				}
+				i += len(part)
 			}
 		}
 	}

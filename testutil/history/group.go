@@ -132,7 +132,7 @@ func (g *group) check(lease time.Duration) []Violation {
 
 // ask decides, and describes what it finds.
 func (f *facts) ask(check string, model porcupine.Model, calls []interval) *Violation {
-	switch decide(model, calls) {
+	switch verdict, _ := decide(model, calls, budget); verdict {
 	case legal:
 		return nil
 	case undecided:

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -585,4 +586,36 @@ func TestReportIsShort(t *testing.T) {
 		t.Errorf("write a page: %q, %v", page, err)
 	}
 	t.Log(page)
+}
+
+// A history as long as they may get, with as many open calls, is decided: one
+// that is right, and one that is wrong at its end, where every way of placing
+// the open calls has to be tried.
+func TestLongHistoryIsDecided(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []bool{false, true} {
+		var s story
+		s.cas("k", "never", 7, false) // only calls that were refused make the open ones matter
+		index := uint64(100)
+		for i := range 150 {
+			if i%25 == 0 {
+				s.Begin(9, history.Op{Kind: history.Put, Key: "k", Value: fmt.Sprint("open", i)}).Unknown()
+			}
+			index++
+			value := fmt.Sprint("v", i)
+			s.put("k", value)
+			if i%3 == 0 {
+				s.sees("k", value, index)
+			}
+		}
+		if wrong {
+			s.sees("k", "v147", 248)
+		}
+		start := time.Now()
+		found := s.Verify(history.Promises{})
+		t.Logf("wrong: %v, decided in %v", wrong, time.Since(start))
+		if wrong != (len(found) == 1 && strings.Contains(found[0].What, "explains")) || !wrong && len(found) > 0 {
+			t.Errorf("wrong: %v, got %v", wrong, found)
+		}
+	}
 }
