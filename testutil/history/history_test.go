@@ -597,8 +597,8 @@ func TestLongHistoryIsDecided(t *testing.T) {
 		var s story
 		s.cas("k", "never", 7, false) // only calls that were refused make the open ones matter
 		index := uint64(100)
-		for i := range 150 {
-			if i%25 == 0 {
+		for i := range 100 {
+			if i%17 == 0 {
 				s.Begin(9, history.Op{Kind: history.Put, Key: "k", Value: fmt.Sprint("open", i)}).Unknown()
 			}
 			index++
@@ -609,7 +609,7 @@ func TestLongHistoryIsDecided(t *testing.T) {
 			}
 		}
 		if wrong {
-			s.sees("k", "v147", 248)
+			s.sees("k", "v96", 197)
 		}
 		start := time.Now()
 		found := s.Verify(history.Promises{})
