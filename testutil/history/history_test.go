@@ -2,6 +2,7 @@ package history_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -585,7 +586,9 @@ func TestReportIsShort(t *testing.T) {
 	if err != nil || page == "" {
 		t.Errorf("write a page: %q, %v", page, err)
 	}
-	t.Log(page)
+	if err := os.Remove(page); err != nil {
+		t.Error(err)
+	}
 }
 
 // A history as long as they may get, with as many open calls, is decided: one
@@ -614,7 +617,8 @@ func TestLongHistoryIsDecided(t *testing.T) {
 		start := time.Now()
 		found := s.Verify(history.Promises{})
 		t.Logf("wrong: %v, decided in %v", wrong, time.Since(start))
-		if wrong != (len(found) == 1 && strings.Contains(found[0].What, "explains")) || !wrong && len(found) > 0 {
+		decided := slices.ContainsFunc(found, func(v history.Violation) bool { return strings.Contains(v.What, "explains") })
+		if decided != wrong || !wrong && len(found) > 0 {
 			t.Errorf("wrong: %v, got %v", wrong, found)
 		}
 	}
