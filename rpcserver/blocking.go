@@ -13,20 +13,21 @@ import (
 // again whenever something that it read has changed, until the index of what
 // was read is above MinQueryIndex, the time is up, ctx ends or the server stops;
 // then the last result stands. A restored snapshot ends the wait, whatever the
-// index, as soon as the cluster is known to have it.
+// index, as soon as the cluster is known to have it. What must be known before
+// there is any result takes its time, however short the wait is.
 func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *structs.QueryMeta, run func(*state.Reader) error) error {
-	after := q.MinQueryIndex
+	after, until := q.MinQueryIndex, ctx
 	if after > 0 {
 		wait := s.waitTime(q)
 		wait += rand.N(wait/16 + 1)
 		timed, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		defer context.AfterFunc(s.ctx, cancel)()
-		ctx = timed
+		until = timed
 	}
 	misses := 0
 	var last *state.Store
-	for ran := false; ; ran = true {
+	for ran := false; ; ran, ctx = true, until {
 		if q.RequireConsistent {
 			if err := s.proveLeadership(ctx); err != nil {
 				if ran && ctx.Err() != nil {
@@ -67,7 +68,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		if meta.Index > after {
 			return nil
 		}
-		if r.Wait(ctx) != nil {
+		if r.Wait(until) != nil {
 			return nil
 		}
 	}

@@ -151,3 +151,25 @@ func TestConsistentReadSeesTheLastWrite(t *testing.T) {
 		}
 	})
 }
+
+// A consistent query that is to wait for less time than the proof of leadership
+// takes waits for the proof all the same, and answers.
+func TestConsistentQueryWithShortWait(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "v")
+		for _, from := range c.Nodes {
+			for _, to := range c.Nodes {
+				c.Net.SetLink(from.IP, to.IP, vnetDelay(50*time.Millisecond))
+			}
+		}
+		for _, n := range c.Nodes {
+			q := consistent.options()
+			q.MinQueryIndex, q.MaxQueryTime = 1<<40, 10*time.Millisecond
+			reply, err := read(t.Context(), n, "k", q)
+			if err != nil || len(reply.Entries) != 1 {
+				t.Errorf("%s: got %d entries, %v", n.Config.NodeName, len(reply.Entries), err)
+			}
+		}
+	})
+}
