@@ -1,7 +1,9 @@
 package fsm_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -116,6 +118,70 @@ func BenchmarkDecodeTxn(b *testing.B) {
 	for b.Loop() {
 		var back structs.TxnRequest
 		if err := structs.DecodeValue(data[1:], &back); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// keyStream is a snapshot stream of n keys with values of 256 bytes.
+func keyStream(tb testing.TB, n int) []byte {
+	tb.Helper()
+	stream, err := structs.AppendValue(nil, &structs.SnapshotHeader{LastIndex: uint64(100 + n)})
+	for i := 0; i < n && err == nil; i++ {
+		index := uint64(100 + i)
+		stream, err = structs.AppendValue(append(stream, byte(structs.KVSRequestType)), &structs.DirEntry{
+			Key: fmt.Sprintf("app/%03d/key-%07d", i/1000, i), Value: bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 128),
+			RaftIndex: structs.RaftIndex{CreateIndex: index, ModifyIndex: index},
+		})
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return stream
+}
+
+// BenchmarkLoad is the cost of building a store from a stream of 300,000 keys.
+func BenchmarkLoad(b *testing.B) {
+	stream := keyStream(b, 300_000)
+	b.SetBytes(int64(len(stream)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := fsm.Load(bytes.NewReader(stream)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRecords is the cost of only decoding them.
+func BenchmarkRecords(b *testing.B) {
+	stream := keyStream(b, 300_000)
+	b.SetBytes(int64(len(stream)))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, records := fsm.Records(bytes.NewReader(stream))
+		for rec, err := range records {
+			if err == nil {
+				err = structs.DecodeValue(rec.Value, new(structs.DirEntry))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// BenchmarkStream is the cost of writing such a stream.
+func BenchmarkStream(b *testing.B) {
+	stream := keyStream(b, 300_000)
+	loaded, err := fsm.Load(bytes.NewReader(stream))
+	if err != nil {
+		b.Fatal(err)
+	}
+	view := loaded.View()
+	b.SetBytes(int64(len(stream)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := view.Stream(io.Discard); err != nil {
 			b.Fatal(err)
 		}
 	}

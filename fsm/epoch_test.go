@@ -17,8 +17,9 @@ type at struct {
 	index uint64
 }
 
-func (at) Close() error            { return nil }
-func (a at) SnapshotIndex() uint64 { return a.index }
+func (at) Close() error                     { return nil }
+func (a at) Position() (index, term uint64) { return a.index, 1 }
+func (a at) Ready() *fsm.Loaded             { return nil }
 
 func streamOf(t *testing.T, f *fsm.FSM) []byte {
 	t.Helper()

@@ -13,16 +13,17 @@ import (
 )
 
 // FSM applies committed log entries to a state store. Raft calls it from one
-// goroutine; Store may be called from any.
+// goroutine; Store and View may be called from any.
 type FSM struct {
 	store   atomic.Pointer[state.Store]
-	chunks  chunks       // used only by raft's goroutine
 	history atomic.Int64 // bytes of changes to remember
 	verify  func(index uint64, v View)
 
-	mu      sync.Mutex // held to apply entries, and to put another state in place
-	applied uint64     // index of the last entry or snapshot
-	dropped bool       // there is no state: see drop.go
+	mu      sync.Mutex // held to apply entries, and to put another state in place; guards the fields below
+	chunks  chunks
+	applied uint64 // index of the last entry or snapshot
+	term    uint64 // of the same
+	dropped bool   // there is no state: see drop.go
 }
 
 var _ raft.BatchingFSM = (*FSM)(nil)
@@ -65,7 +66,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 		if log.Index <= f.applied {
 			panic(fmt.Sprintf("fsm: entry %d of type %v comes after %d", log.Index, log.Type, f.applied))
 		}
-		f.applied = log.Index
+		f.applied, f.term = log.Index, log.Term
 		if log.Type != raft.LogCommand {
 			continue
 		}
@@ -89,7 +90,13 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 // whole is the whole state, for raft's goroutine.
-func (f *FSM) whole() View { return View{reader: f.Store().Read(), chunks: f.chunks.clone()} }
+func (f *FSM) whole() View {
+	v := View{reader: f.Store().Read(), chunks: f.chunks.clone()}
+	if !f.dropped {
+		v.Index, v.Term = f.applied, f.term
+	}
+	return v
+}
 
 // applyEntry runs one command. If it fails, nothing of it stays.
 func applyEntry(w *state.Writer, index uint64, data []byte) any {
@@ -118,22 +125,46 @@ func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	if f.Dropped() {
 		return nil, errDropped
 	}
-	return &snapshot{f.whole()}, nil
+	return &snapshot{f.View()}, nil
+}
+
+// Source is a snapshot stream from a store that knows more of it than it says.
+type Source interface {
+	io.ReadCloser
+	// Position is the raft index and term at which the snapshot was taken. The
+	// stream only knows the last index at which something changed, and after the
+	// restore of an archive that is from another life of the cluster.
+	Position() (index, term uint64)
+	// Ready is what these very bytes have already been loaded into, for the first
+	// who asks; else nil.
+	Ready() *Loaded
 }
 
 // Restore replaces the state with that of a snapshot stream. If the stream is
 // bad the state stays as it was. The source is closed.
 func (f *FSM) Restore(source io.ReadCloser) error {
 	defer source.Close()
-	loaded, err := Load(source)
-	if err != nil {
-		return err
+	var loaded *Loaded
+	var index, term uint64
+	known, isKnown := unwrap(source)
+	if isKnown {
+		index, term = known.Position()
+		loaded = known.Ready()
 	}
-	index := sourceIndex(source, loaded.Header.LastIndex)
+	if loaded == nil {
+		var err error
+		if loaded, err = Load(source); err != nil {
+			_, _ = io.Copy(io.Discard, source) // a source may know at its end that it is damaged
+			return err
+		}
+	}
+	if !isKnown {
+		index = loaded.Header.LastIndex
+	}
 	loaded.begin(index)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.applied = index
+	f.applied, f.term = index, term
 	f.replace(loaded.Store, loaded.chunks)
 	return nil
 }
@@ -153,25 +184,27 @@ func (l *Loaded) begin(index uint64) {
 	l.Store.BeginHistory(index)
 }
 
-// sourceIndex is the raft index that a snapshot was taken at. The stream only
-// knows the last index at which something changed, and after the restore of an
-// archive that is from another life of the cluster, so a source may know more.
-func sourceIndex(source io.ReadCloser, streamed uint64) uint64 {
+// unwrap finds the Source in what raft has put around it.
+func unwrap(source io.ReadCloser) (Source, bool) {
 	for {
-		if s, ok := source.(interface{ SnapshotIndex() uint64 }); ok {
-			return s.SnapshotIndex()
+		if s, ok := source.(Source); ok {
+			return s, true
 		}
 		wrapper, ok := source.(raft.ReadCloserWrapper)
 		if !ok {
-			return streamed
+			return nil, false
 		}
 		source = wrapper.WrappedReadCloser()
 	}
 }
 
-// View returns the state as it is now. Unlike Snapshot it may be called from
-// any goroutine, so it leaves out chunks that wait for their others.
-func (f *FSM) View() View { return View{reader: f.Store().Read()} }
+// View returns the state as it is now, with what it was made of last. It may be
+// called from any goroutine, and waits for a batch that is being applied.
+func (f *FSM) View() View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.whole()
+}
 
 type snapshot struct{ view View }
 

@@ -29,27 +29,48 @@ var records = []record{
 
 // record says how the records of one type are written and read.
 type record struct {
-	kind  structs.MessageType
-	table string // whose rows they are, if they are
-	write func(s *stream, v *View) error
-	read  func(l *loader, value []byte) error
+	kind    structs.MessageType
+	table   string // whose rows they are, if they are
+	write   func(s *stream, v *View) error
+	decode  func(value []byte) (any, error) // keeps nothing of value, and sees nothing but it
+	restore func(l *loader, decoded any) error
+}
+
+// reads makes the two halves of reading a record fit together.
+func reads[T any](r record, restore func(l *loader, row *T) error) record {
+	r.decode = func(value []byte) (any, error) {
+		row := new(T)
+		return row, structs.DecodeValue(value, row)
+	}
+	r.restore = func(l *loader, decoded any) error { return restore(l, decoded.(*T)) }
+	return r
+}
+
+// read reads one record.
+func (r *record) read(l *loader, value []byte) error {
+	decoded, err := r.decode(value)
+	if err != nil {
+		return err
+	}
+	return r.restore(l, decoded)
 }
 
 // recordOf finds how a type is read. A type below 64 that is not listed is
 // carried: a Consul newer than this list may write one.
-func recordOf(kind structs.MessageType) record {
-	for _, r := range records {
-		if r.kind == kind {
-			return r
+func recordOf(kind structs.MessageType) *record {
+	for i := range records {
+		if records[i].kind == kind {
+			return &records[i]
 		}
 	}
-	return carried(kind)
+	r := carried(kind)
+	return &r
 }
 
 // rows are the rows of one table. index, if there is one, gives the raft index
 // that the table has at least when the row is there.
 func rows[T any](kind structs.MessageType, table *state.Table[T], index func(*T) uint64) record {
-	return record{
+	return reads(record{
 		kind:  kind,
 		table: table.Name(),
 		write: func(s *stream, v *View) error {
@@ -60,43 +81,33 @@ func rows[T any](kind structs.MessageType, table *state.Table[T], index func(*T)
 			}
 			return nil
 		},
-		read: func(l *loader, value []byte) error {
-			row := new(T)
-			if err := structs.DecodeValue(value, row); err != nil {
-				return err
-			}
-			var atLeast uint64
-			if index != nil {
-				atLeast = index(row)
-			}
-			table.Restore(l.writer, row, atLeast)
-			return nil
-		},
-	}
+	}, func(l *loader, row *T) error {
+		var atLeast uint64
+		if index != nil {
+			atLeast = index(row)
+		}
+		table.Restore(l.writer, row, atLeast)
+		return nil
+	})
 }
 
 // registrations are the catalog: three tables in records of one type.
 func registrations() record {
-	return record{
+	return reads(record{
 		kind: structs.RegisterRequestType,
 		write: func(s *stream, v *View) error {
 			return state.Registrations(v.reader, func(c *structs.RegisterRequest) error {
 				return s.record(structs.RegisterRequestType, c)
 			})
 		},
-		read: func(l *loader, value []byte) error {
-			c := new(structs.RegisterRequest)
-			if err := structs.DecodeValue(value, c); err != nil {
-				return err
-			}
-			return state.RestoreRegistration(l.writer, c, l.Header.LastIndex)
-		},
-	}
+	}, func(l *loader, c *structs.RegisterRequest) error {
+		return state.RestoreRegistration(l.writer, c, l.Header.LastIndex)
+	})
 }
 
 // keys go with what is known of their TTL.
 func keys() record {
-	return record{
+	return reads(record{
 		kind:  structs.KVSRequestType,
 		table: state.KVs.Name(),
 		write: func(s *stream, v *View) error {
@@ -114,21 +125,16 @@ func keys() record {
 			}
 			return nil
 		},
-		read: func(l *loader, value []byte) error {
-			row := new(structs.DirEntry)
-			if err := structs.DecodeValue(value, row); err != nil {
-				return err
-			}
-			state.RestoreKV(l.writer, row)
-			return nil
-		},
-	}
+	}, func(l *loader, row *structs.DirEntry) error {
+		state.RestoreKV(l.writer, row)
+		return nil
+	})
 }
 
 // tombstones go disguised as keys. Consul writes and reads only their name and
 // index; what is left of a lock stands in the fields that a key has for it.
 func tombstones() record {
-	return record{
+	return reads(record{
 		kind:  structs.TombstoneRequestType,
 		table: state.Tombstones.Name(),
 		write: func(s *stream, v *View) error {
@@ -143,25 +149,20 @@ func tombstones() record {
 			}
 			return nil
 		},
-		read: func(l *loader, value []byte) error {
-			var disguise structs.DirEntry
-			if err := structs.DecodeValue(value, &disguise); err != nil {
-				return err
-			}
-			t := &structs.Tombstone{
-				Key: disguise.Key, Index: disguise.ModifyIndex,
-				LockIndex: disguise.LockIndex, LockDelay: disguise.LockDelay, LockDelayIndex: disguise.LockDelayIndex,
-			}
-			state.Tombstones.Restore(l.writer, t, t.Index)
-			return nil
-		},
-	}
+	}, func(l *loader, disguise *structs.DirEntry) error {
+		t := &structs.Tombstone{
+			Key: disguise.Key, Index: disguise.ModifyIndex,
+			LockIndex: disguise.LockIndex, LockDelay: disguise.LockDelay, LockDelayIndex: disguise.LockDelayIndex,
+		}
+		state.Tombstones.Restore(l.writer, t, t.Index)
+		return nil
+	})
 }
 
 // coordinates are written one by one, each as a batch of its own. What is not a
 // coordinate that distances can be told from is dropped when it is read.
 func coordinates() record {
-	return record{
+	return reads(record{
 		kind:  structs.CoordinateBatchUpdateType,
 		table: state.Coordinates.Name(),
 		write: func(s *stream, v *View) error {
@@ -172,19 +173,14 @@ func coordinates() record {
 			}
 			return nil
 		},
-		read: func(l *loader, value []byte) error {
-			var batch structs.CoordinateBatch
-			if err := structs.DecodeValue(value, &batch); err != nil {
-				return err
+	}, func(l *loader, batch *structs.CoordinateBatch) error {
+		for _, c := range *batch {
+			if c != nil && c.Valid() {
+				state.Coordinates.Restore(l.writer, c, 0)
 			}
-			for _, c := range batch {
-				if c != nil && c.Valid() {
-					state.Coordinates.Restore(l.writer, c, 0)
-				}
-			}
-			return nil
-		},
-	}
+		}
+		return nil
+	})
 }
 
 // carried records are not ours to understand: they are kept as bytes, in the
@@ -201,9 +197,13 @@ func carried(kind structs.MessageType) record {
 			}
 			return nil
 		},
-		read: func(l *loader, value []byte) error {
+		decode: func(value []byte) (any, error) {
+			return &structs.Carried{Kind: kind, Data: append([]byte(nil), value...)}, nil
+		},
+		restore: func(l *loader, decoded any) error {
+			row := decoded.(*structs.Carried)
 			l.carried++
-			row := &structs.Carried{Kind: kind, Order: l.carried, Data: append([]byte(nil), value...)}
+			row.Order = l.carried
 			state.CarriedRecords.Restore(l.writer, row, 0)
 			return nil
 		},
@@ -213,7 +213,7 @@ func carried(kind structs.MessageType) record {
 // chunking is the parts of large entries of which not all have arrived. It
 // comes last and is always there.
 func chunking() record {
-	return record{
+	return reads(record{
 		kind: structs.ChunkingStateType,
 		write: func(s *stream, v *View) error {
 			pending := v.chunks.pending
@@ -222,15 +222,10 @@ func chunking() record {
 			}
 			return s.record(structs.ChunkingStateType, &structs.ChunkingState{ChunkMap: pending})
 		},
-		read: func(l *loader, value []byte) error {
-			var c structs.ChunkingState
-			if err := structs.DecodeValue(value, &c); err != nil {
-				return err
-			}
-			l.chunks.pending = c.ChunkMap
-			return nil
-		},
-	}
+	}, func(l *loader, c *structs.ChunkingState) error {
+		l.chunks.pending = c.ChunkMap
+		return nil
+	})
 }
 
 // unlisted writes carried records whose type stands nowhere in the list.

@@ -11,8 +11,10 @@ import (
 	"praetor/structs"
 )
 
-// View is an immutable view of the whole state.
+// View is an immutable view of the whole state, for one goroutine.
 type View struct {
+	Index, Term uint64 // of the last raft entry in it that changes anything; 0 where that is not known
+
 	reader *state.Reader
 	chunks chunks
 }
@@ -148,51 +150,4 @@ func (c *counter) ReadByte() (byte, error) {
 		c.n++
 	}
 	return b, err
-}
-
-// Loaded is what a snapshot stream held.
-type Loaded struct {
-	Store  *state.Store
-	Header structs.SnapshotHeader
-	chunks chunks
-}
-
-// View returns the whole state that was loaded.
-func (l *Loaded) View() View { return View{reader: l.Store.Read(), chunks: l.chunks} }
-
-type loader struct {
-	Loaded
-	writer  *state.Writer
-	carried uint64
-}
-
-// Load builds a store from a whole snapshot stream. Any damage, and a record of
-// Consul Enterprise, is an error with code Corrupt or Unsupported.
-func Load(r io.Reader) (*Loaded, error) { return load(r, nil) }
-
-// load tells drop of each Enterprise record, which is left out; if drop is nil,
-// such a record is an error.
-func load(r io.Reader, drop func(structs.MessageType)) (*Loaded, error) {
-	header, sequence := Records(r)
-	l := &loader{Loaded: Loaded{Store: state.New(), Header: header}}
-	l.writer = l.Store.Write()
-	defer l.writer.Abort()
-	for rec, err := range sequence {
-		if err != nil {
-			return nil, err
-		}
-		if rec.Kind.Enterprise() {
-			if drop == nil {
-				return nil, ErrEnterprise(rec.Kind)
-			}
-			drop(rec.Kind)
-			continue
-		}
-		if err := recordOf(rec.Kind).read(l, rec.Value); err != nil {
-			return nil, structs.Errorf(structs.Corrupt, "snapshot record of type %v: %v", rec.Kind, err)
-		}
-	}
-	state.CompleteIndexes(l.writer)
-	l.writer.Commit()
-	return &l.Loaded, nil
 }

@@ -1,6 +1,14 @@
 package rpcserver
 
-import "praetor/structs"
+import (
+	"crypto/sha256"
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"praetor/fsm"
+	"praetor/structs"
+)
 
 // Method is a row of the table of methods, for tests that walk it.
 type Method struct {
@@ -23,3 +31,43 @@ func SameMethod(a, b string) bool { return byName[a] != nil && byName[a] == byNa
 func Judge(ours structs.StateHash, others []structs.StateHash, servers int) string {
 	return [...]string{undecided: "undecided", agreed: "agreed", wrong: "wrong", disputed: "disputed"}[judge(ours, others, servers)]
 }
+
+// Snapshots are a server's snapshots on disk.
+type Snapshots struct{ *indexedSnapshots }
+
+// OpenSnapshots opens those in a directory, as a server does.
+func OpenSnapshots(dir string) (Snapshots, error) {
+	store, err := raft.NewFileSnapshotStore(dir, snapshotsRetained, io.Discard)
+	return Snapshots{&indexedSnapshots{SnapshotStore: store, dir: dir, owner: "a server", ready: new(readySnapshot)}}, err
+}
+
+// Offer says what the next snapshot of this stream holds.
+func (s Snapshots) Offer(loaded *fsm.Loaded, stream []byte) {
+	s.ready.offer(loaded, sha256.Sum256(stream))
+}
+
+// Withdraw takes that back.
+func (s Snapshots) Withdraw() { s.ready.withdraw() }
+
+// Bad is what was found to be wrong with a snapshot.
+func (s Snapshots) Bad(id string) string { return s.damagedDirs()[id] }
+
+// Paced returns a writer that rests. applied is the index of the last entry.
+func Paced(w io.Writer, applied func() uint64) io.Writer {
+	return &resting{Writer: w, applied: applied}
+}
+
+// What a test of pacing wants to know.
+const (
+	PaceBlock = paceBlock
+	MaxRest   = maxRest
+)
+
+// EarlySync returns what syncs a file while it is written, after so many bytes.
+func EarlySync(path string) (wrote func(int), syncing func() bool, end func()) {
+	e := &earlySync{path: path}
+	return e.wrote, func() bool { return e.done != nil }, e.end
+}
+
+// EarlySyncStep is after how many bytes it does.
+const EarlySyncStep = earlySyncStep

@@ -30,8 +30,39 @@ func (s *Server) startRaft() error {
 		s.tasks.Go(s.awaitRepair)
 	}
 	s.watchLeader()
-	return nil
+	return s.electAlone()
 }
+
+// electAlone has the only voter there is elect itself. Raft would first wait for
+// a leader, which nobody else can be, as long as for any. It looks at once when
+// its timeout gets shorter, so it was started with one that is a bit longer.
+func (s *Server) electAlone() error {
+	members := s.raft.GetConfiguration()
+	if err := members.Error(); err != nil {
+		return err
+	}
+	alone := false
+	for _, m := range members.Configuration().Servers {
+		if m.Suffrage == raft.Voter {
+			if m.ID != raft.ServerID(s.config.NodeID) {
+				return nil
+			}
+			alone = true
+		}
+	}
+	if !alone || s.mute.Load() {
+		return nil
+	}
+	s.raftSettings.Lock()
+	defer s.raftSettings.Unlock()
+	settings := s.raft.ReloadableConfig()
+	settings.HeartbeatTimeout = s.config.Raft.HeartbeatTimeout
+	return s.raft.ReloadConfig(settings)
+}
+
+// patience is what electAlone takes away. It must not count beside the timeout,
+// which others keep.
+const patience = time.Microsecond
 
 // logStore keeps raft's log and its few stable values.
 type logStore interface {
@@ -62,8 +93,8 @@ func (s *Server) openRaft() error {
 	config := raft.DefaultConfig()
 	config.LocalID = raft.ServerID(s.config.NodeID)
 	config.Logger = s.config.Logger.Named("raft")
-	config.HeartbeatTimeout = s.config.Raft.HeartbeatTimeout
-	config.ElectionTimeout = s.config.Raft.ElectionTimeout
+	config.HeartbeatTimeout = s.config.Raft.HeartbeatTimeout + patience
+	config.ElectionTimeout = s.config.Raft.ElectionTimeout + patience
 	config.LeaderLeaseTimeout = s.config.Raft.LeaderLeaseTimeout
 	config.PreVoteDisabled = s.config.Raft.PreVoteDisabled
 	config.SnapshotThreshold = s.config.Raft.SnapshotThreshold
@@ -74,7 +105,7 @@ func (s *Server) openRaft() error {
 	config.BatchApplyCh = true
 	config.NotifyCh = s.notify
 
-	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID}
+	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID, ready: &s.readySnapshot}
 	if s.config.DataDir == "" {
 		s.logs = memoryStore{raft.NewInmemStore()}
 	} else {

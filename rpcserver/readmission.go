@@ -108,7 +108,7 @@ func (s *Server) fetchState() (*fsm.Loaded, uint64, error) {
 	if s.config.DataDir != "" {
 		dir = filepath.Join(s.config.DataDir, "raft")
 	}
-	spooled, err := archive.Spool(dir, in)
+	spooled, err := archive.Spool(dir, in, io.Discard)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the leader's snapshot: %w", err)
 	}

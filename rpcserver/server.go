@@ -53,6 +53,8 @@ type Server struct {
 	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
 	notify    chan bool   // raft's word on whether we lead
 
+	readySnapshot readySnapshot // offered while replacing is held
+
 	serf      *serf.Serf
 	events    chan serf.Event
 	members   members

@@ -1,6 +1,7 @@
 package rpcserver
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"praetor/fsm"
 	"praetor/rpcserver/logstore"
 )
 
@@ -32,6 +34,8 @@ type indexedSnapshots struct {
 	dir   string // "" in memory
 	owner string
 	log   *logstore.Store // told of each snapshot; nil in memory
+
+	ready *readySnapshot
 
 	mu  sync.Mutex        // guards bad
 	bad map[string]string // what is wrong with which snapshot
@@ -96,31 +100,49 @@ func (s *indexedSnapshots) blame(id string, err error) {
 	s.bad[id] = err.Error()
 }
 
-// Open opens a snapshot, once its state has been read and found to be whole.
+// Open opens a snapshot. On disk, its state is checked while it is read.
 func (s *indexedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	meta, source, err := s.SnapshotStore.Open(id)
+	meta, source, err := s.open(id)
 	if err != nil {
 		s.blame(id, err)
 		return nil, nil, err
 	}
-	return meta, indexedSource{source, meta.Index}, nil
+	return meta, &indexedSource{source, meta, s}, nil
 }
 
+func (s *indexedSnapshots) open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if s.dir == "" {
+		return s.SnapshotStore.Open(id)
+	}
+	return openSnapshot(s.file(id, ""), func(err error) { s.blame(id, err) })
+}
+
+// indexedSource is the fsm.Source of a snapshot.
 type indexedSource struct {
 	io.ReadCloser
-	index uint64
+	meta  *raft.SnapshotMeta
+	store *indexedSnapshots
 }
 
-// SnapshotIndex is the raft index at which the snapshot was taken.
-func (s indexedSource) SnapshotIndex() uint64 { return s.index }
+// Position is the raft index and term at which the snapshot was taken.
+func (s *indexedSource) Position() (index, term uint64) { return s.meta.Index, s.meta.Term }
+
+// Ready is the store that a restore has filled with this snapshot, once.
+func (s *indexedSource) Ready() *fsm.Loaded { return s.store.ready.take(s.meta.ID) }
 
 // Create begins a snapshot.
 func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
 	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, trans)
-	if err != nil || s.dir == "" {
-		return sink, err
+	if err != nil {
+		return nil, err
 	}
-	return &notedSink{sink, s, index, c}, nil
+	if s.dir != "" {
+		sink = &notedSink{sink, s, index, c, earlySync{path: s.file(sink.ID()+".tmp", "state.bin")}}
+	}
+	if s.ready.offered() {
+		sink = &summedSink{sink, sha256.New(), s.ready}
+	}
+	return sink, nil
 }
 
 // notedSink makes it known when a snapshot is on disk.
@@ -129,10 +151,25 @@ type notedSink struct {
 	store         *indexedSnapshots
 	index         uint64
 	configuration raft.Configuration
+	early         earlySync
+}
+
+// Write writes to the snapshot.
+func (s *notedSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	s.early.wrote(n)
+	return n, err
+}
+
+// Cancel gives the snapshot up.
+func (s *notedSink) Cancel() error {
+	s.early.end()
+	return s.SnapshotSink.Cancel()
 }
 
 // Close finishes the snapshot.
 func (s *notedSink) Close() error {
+	s.early.end()
 	if err := s.SnapshotSink.Close(); err != nil {
 		return err
 	}

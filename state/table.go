@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"iter"
+	"unsafe"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -24,7 +25,14 @@ func key(parts ...string) Key {
 }
 
 // rawKey is the text itself, so that a prefix of the text is a prefix of the key.
-func rawKey(s string) Key { return Key(s) }
+// It is not copied: nobody writes to a key, and the million keys of a large state
+// would else be there twice.
+func rawKey(s string) Key {
+	if s == "" {
+		return Key{} // nil would be no key
+	}
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}
 
 // numberKey sorts as the number does.
 func numberKey(n uint64) Key { return binary.BigEndian.AppendUint64(nil, n) }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
 )
@@ -18,6 +19,7 @@ const maxSmallMember = 1 << 20
 type members struct {
 	state     io.Writer
 	stateSize int64
+	stateSum  hash.Hash // SHA-256
 	meta      []byte
 	sumsFile  []byte
 	sums      map[string][]byte // SHA-256 of every member seen, SHA256SUMS included
@@ -59,24 +61,24 @@ func (m *members) read(header *tar.Header, content io.Reader) error {
 		return fmt.Errorf("file %q in snapshot is too large: %d bytes, the limit is %d", name, header.Size, maxSmallMember)
 	}
 
-	hash := sha256.New()
+	sum := sha256.New()
 	var small bytes.Buffer
 	var to io.Writer = &small
 	if name == stateName {
 		to = m.state
 	}
-	n, err := io.Copy(io.MultiWriter(to, hash), content)
+	n, err := io.Copy(io.MultiWriter(to, sum), content)
 	if err != nil {
 		return fmt.Errorf("failed reading snapshot: %q ends early: %w", name, err)
 	}
-	m.sums[name] = hash.Sum(nil)
+	m.sums[name] = sum.Sum(nil)
 	switch name {
 	case metaName:
 		m.meta = small.Bytes()
 	case sumsName:
 		m.sumsFile = small.Bytes()
 	case stateName:
-		m.stateSize = n
+		m.stateSize, m.stateSum = n, sum
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package archive
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -13,11 +15,13 @@ import (
 // Spooled is the verified content of an archive, ready to be restored.
 type Spooled struct {
 	Meta *raft.SnapshotMeta
-	File *os.File // state.bin, positioned at its start
+	File *os.File  // state.bin, positioned at its start
+	Sum  hash.Hash // SHA-256 of all that is in File
 }
 
 // Spool verifies the archive in r while it unpacks state.bin into a temporary file in dir. The caller closes the result.
-func Spool(dir string, r io.Reader) (*Spooled, error) {
+// Meanwhile it writes the same bytes, unproven, to also, which must take them all.
+func Spool(dir string, r io.Reader, also io.Writer) (*Spooled, error) {
 	file, err := os.CreateTemp(dir, "restore-*.tmp")
 	if err != nil {
 		return nil, fmt.Errorf("spool snapshot: %w", err)
@@ -26,7 +30,7 @@ func Spool(dir string, r io.Reader) (*Spooled, error) {
 	_ = os.Remove(file.Name())
 
 	s := &Spooled{File: file}
-	if s.Meta, err = Read(r, file); err == nil {
+	if s.Meta, s.Sum, err = readSummed(r, io.MultiWriter(file, also)); err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
 	if err != nil {
@@ -54,10 +58,10 @@ func (s *Spooled) Rewrite(dir string, rewrite func(to io.Writer, from io.Reader)
 		return fmt.Errorf("spool snapshot: %w", err)
 	}
 	_ = os.Remove(file.Name())
-	next := &Spooled{Meta: new(raft.SnapshotMeta), File: file}
+	next := &Spooled{Meta: new(raft.SnapshotMeta), File: file, Sum: sha256.New()}
 	*next.Meta = *s.Meta
 	if _, err = s.File.Seek(0, io.SeekStart); err == nil {
-		err = rewrite(file, s.File)
+		err = rewrite(io.MultiWriter(file, next.Sum), s.File)
 	}
 	if err == nil {
 		next.Meta.Size, err = file.Seek(0, io.SeekCurrent)

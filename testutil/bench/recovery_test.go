@@ -5,12 +5,12 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"text/tabwriter"
@@ -28,21 +28,37 @@ import (
 // can do without: to compress its bytes, and to decode them.
 
 const (
-	recoveryKeys    = 1_000_000
 	recoveryWriters = 16
 	recoveryWrites  = 15 * time.Second // how long writes are timed, without a save and with
 )
+
+// recoveryKeys is PRAETOR_BENCH_KEYS, 1,000,000 unless that is set.
+func recoveryKeys(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("PRAETOR_BENCH_KEYS")
+	if text == "" {
+		return 1_000_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("PRAETOR_BENCH_KEYS is %q, not a number of keys", text)
+	}
+	return n
+}
 
 // BenchmarkRecovery goes once through the life of a snapshot with a server that
 // is a process of its own.
 func BenchmarkRecovery(b *testing.B) {
 	dir := b.TempDir()
 	snap := filepath.Join(dir, "keys.snap")
+	keys := recoveryKeys(b)
 	for b.Loop() {
 		t := &recoveryTable{w: tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)}
-		stream := bench.KeyStream(b, recoveryKeys)
+		stream := bench.KeyStream(b, keys)
+		var zipped byteCount
 		zip := t.floor(b, "floor: gzip of the same bytes", func() error {
-			z, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+			zipped = 0
+			z, err := gzip.NewWriterLevel(&zipped, gzip.BestSpeed) // Go's own
 			if err != nil {
 				return err
 			}
@@ -60,17 +76,17 @@ func BenchmarkRecovery(b *testing.B) {
 		p.Start()
 		p.AwaitLeader()
 		t.phase(b, p, "restore, PUT /v1/snapshot", decode, "3", func() error { return restoreSnapshot(p, snap) })
-		p.Signal(os.Interrupt)
-		p.Exit(time.Minute)
+		p.Kill()
 		start := time.Now()
 		p.Start()
 		p.AwaitLeader()
-		t.add("start-up, until a read is answered", time.Since(start), decode, "", bench.Peak(p.PID())>>20, 0)
+		t.add(recoveryRow{name: "start-up after kill -9, until a read is answered", took: time.Since(start), cpu: bench.CPU(b, p.PID()), floor: decode, aim: "3", peakMB: bench.Peak(p.PID()) >> 20})
 
 		quiet, rate := timeWrites(b, p, recoveryWrites, nil)
 		idle := bench.Settle(b, p.PID()) >> 20
 		saved := filepath.Join(dir, "saved.snap")
 		t.phaseFrom(b, p, idle, "save, GET /v1/snapshot", zip, "1.5", func() error { return saveSnapshot(p, saved) })
+		size := fileSize(b, saved)
 		verifyFile(b, t, saved, decode)
 
 		saves := 0
@@ -83,7 +99,8 @@ func BenchmarkRecovery(b *testing.B) {
 			}
 			return nil
 		})
-		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n\n", recoveryKeys, bench.ValueLen, length>>20)
+		fmt.Printf("\n%d keys with values of %d bytes, a stream of %d MB; one server process\n", keys, bench.ValueLen, length>>20)
+		fmt.Printf("an archive of %d MB; the floor's, by compress/gzip at level 1, has %d MB\n\n", size>>20, zipped>>20)
 		t.print(idle)
 		fmt.Printf("\n| writes, %d at a time | p50 ms | p99 ms | per second |\n|---|---:|---:|---:|\n", recoveryWriters)
 		fmt.Printf("| without a save | %.1f | %.1f | %.0f |\n", quantile(quiet, 0.5), quantile(quiet, 0.99), rate)
@@ -94,39 +111,67 @@ func BenchmarkRecovery(b *testing.B) {
 	}
 }
 
+// byteCount counts what is written to it.
+type byteCount int64
+
+// Write counts.
+func (c *byteCount) Write(p []byte) (int, error) {
+	*c += byteCount(len(p))
+	return len(p), nil
+}
+
+func fileSize(b *testing.B, path string) int64 {
+	b.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return info.Size()
+}
+
 // recoveryTable collects the rows.
 type recoveryTable struct {
 	w    *tabwriter.Writer
 	rows []string
 }
 
-func (t *recoveryTable) add(name string, took, floor time.Duration, aim string, peakMB, idleMB int64) {
+// recoveryRow is one measure; what is 0 or "" is left out.
+type recoveryRow struct {
+	name           string
+	took, cpu      time.Duration
+	floor          time.Duration
+	aim            string
+	peakMB, idleMB int64
+}
+
+func (t *recoveryTable) add(r recoveryRow) {
 	ratio, memory := "", ""
-	if floor > 0 {
-		ratio = fmt.Sprintf("%.2f", took.Seconds()/floor.Seconds())
+	if r.floor > 0 {
+		ratio = fmt.Sprintf("%.2f", r.took.Seconds()/r.floor.Seconds())
 	}
-	if peakMB > 0 {
-		memory = fmt.Sprint(peakMB)
+	if r.peakMB > 0 {
+		memory = fmt.Sprint(r.peakMB)
 	}
-	if idleMB > 0 {
-		memory += fmt.Sprintf(" (%.2f of idle)", float64(peakMB)/float64(idleMB))
+	if r.idleMB > 0 {
+		memory += fmt.Sprintf(" (%.2f of idle)", float64(r.peakMB)/float64(r.idleMB))
 	}
-	t.rows = append(t.rows, fmt.Sprintf("| %s\t| %.2f\t| %s\t| %s\t| %s\t|", name, took.Seconds(), ratio, aim, memory))
+	t.rows = append(t.rows, fmt.Sprintf("| %s\t| %.2f\t| %.2f\t| %s\t| %s\t| %s\t|", r.name, r.took.Seconds(), r.cpu.Seconds(), ratio, r.aim, memory))
 }
 
 // floor times what the benchmark does by itself: the median of three.
 func (t *recoveryTable) floor(b *testing.B, name string, do func() error) time.Duration {
-	var times []time.Duration
+	type run struct{ took, cpu time.Duration }
+	var runs []run
 	for range 3 {
-		start := time.Now()
+		start, before := time.Now(), bench.CPU(b, os.Getpid())
 		if err := do(); err != nil {
 			b.Fatal(err)
 		}
-		times = append(times, time.Since(start))
+		runs = append(runs, run{time.Since(start), bench.CPU(b, os.Getpid()) - before})
 	}
-	slices.Sort(times)
-	t.add(name, times[1], 0, "", 0, 0)
-	return times[1]
+	slices.SortFunc(runs, func(a, b run) int { return int(a.took - b.took) })
+	t.add(recoveryRow{name: name, took: runs[1].took, cpu: runs[1].cpu})
+	return runs[1].took
 }
 
 // phase times what a server does, with the most memory that it had meanwhile.
@@ -136,19 +181,19 @@ func (t *recoveryTable) phase(b *testing.B, p *testutil.Process, name string, fl
 
 func (t *recoveryTable) phaseFrom(b *testing.B, p *testutil.Process, idle int64, name string, floor time.Duration, aim string, do func() error) {
 	bench.ForgetPeak(b, p.PID())
-	start := time.Now()
+	start, before := time.Now(), bench.CPU(b, p.PID())
 	if err := do(); err != nil {
 		b.Fatal(err)
 	}
-	t.add(name, time.Since(start), floor, aim, bench.Peak(p.PID())>>20, idle)
+	t.add(recoveryRow{name: name, took: time.Since(start), cpu: bench.CPU(b, p.PID()) - before, floor: floor, aim: aim, peakMB: bench.Peak(p.PID()) >> 20, idleMB: idle})
 }
 
 func (t *recoveryTable) print(idle int64) {
-	fmt.Fprintln(t.w, "| measure\t| seconds\t| of its floor\t| aim\t| peak memory MB\t|\n|---\t|---:\t|---:\t|---:\t|---:\t|")
+	fmt.Fprintln(t.w, "| measure\t| seconds\t| CPU s\t| of its floor\t| aim\t| peak memory MB\t|\n|---\t|---:\t|---:\t|---:\t|---:\t|---:\t|")
 	for _, row := range t.rows {
 		fmt.Fprintln(t.w, row)
 	}
-	fmt.Fprintf(t.w, "| idle\t|\t|\t|\t| %d\t|\n", idle)
+	fmt.Fprintf(t.w, "| idle\t|\t|\t|\t|\t| %d\t|\n", idle)
 	t.w.Flush()
 }
 
@@ -199,7 +244,8 @@ func verifyFile(b *testing.B, t *recoveryTable, path string, floor time.Duration
 			if err != nil {
 				b.Fatalf("verify: %v", err)
 			}
-			t.add("praetor snapshot verify", time.Since(start), floor, "", most, 0)
+			cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			t.add(recoveryRow{name: "praetor snapshot verify", took: time.Since(start), cpu: cpu, floor: floor, peakMB: most})
 			return
 		case <-time.After(20 * time.Millisecond):
 			if now := bench.Peak(cmd.Process.Pid) >> 20; now > most { // it may be gone

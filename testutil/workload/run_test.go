@@ -60,7 +60,7 @@ func TestHistoryOfLostLeaders(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"get consistent", "get default", "get stale", "list consistent", "list default", "list stale",
-		"txn consistent", "txn default", "txn stale", "get consistent waiting", "get default waiting", "delete", "delete-tree", "release", "destroy", "renew",
+		"get consistent waiting", "get default waiting", "delete",
 		"feed reset", "feed connect", "feed put", "feed delete", "feed synced"} {
 		if counts[kind].OK == 0 {
 			t.Errorf("no %s in the history", kind)
