@@ -46,8 +46,8 @@ func gcPercent(live uint64) int {
 }
 
 const (
-	restEvery      = 500 * time.Millisecond
-	restAllocation = 2 << 20 // bytes allocated in that time that are rest
+	restEvery      = 200 * time.Millisecond
+	restAllocation = 1 << 20 // bytes allocated in that time that are rest
 	restGoroutines = 1000    // that have ended and leave their stacks behind
 )
 

@@ -61,13 +61,13 @@ func TestRest(t *testing.T) {
 		{use{10 * mb, 5 * mb, 10}, false},    // still at work
 		{use{10 * mb, 5 * mb, 10}, false},    // at rest, with nothing to give
 		{use{200 * mb, 100 * mb, 10}, false}, // at work
-		{use{201 * mb, 100 * mb, 10}, true},
-		{use{202 * mb, 100 * mb, 10}, false},
+		{use{200 * mb, 100 * mb, 10}, true},
+		{use{200 * mb, 100 * mb, 10}, false},
 		{use{220 * mb, 100 * mb, 5000}, false}, // at work
 		{use{220 * mb, 100 * mb, 5000}, false}, // at rest, but they are still there
-		{use{221 * mb, 100 * mb, 4000}, true},
-		{use{221 * mb, 100 * mb, 3500}, false},
-		{use{221 * mb, 100 * mb, 3000}, true},
+		{use{220 * mb, 100 * mb, 4000}, true},
+		{use{220 * mb, 100 * mb, 3500}, false},
+		{use{220 * mb, 100 * mb, 3000}, true},
 	} {
 		if got := r.gaveUp(tt.now); got != tt.want {
 			t.Errorf("%d: %+v: got %v, want %v", i, tt.now, got, tt.want)

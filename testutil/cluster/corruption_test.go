@@ -301,7 +301,7 @@ func testForeignFiles(t *testing.T, store string) {
 				return err
 			}
 			return os.WriteFile(filepath.Join(newest(dir), "state.bin"), content, 0o600)
-		}, "CRC mismatch"},
+		}, "; snapshot "},
 	}
 	for name, tt := range cases {
 		t.Run(name, func(t *testing.T) {
