@@ -28,7 +28,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 	misses := 0
 	var last *state.Store
 	for ran := false; ; ran, ctx = true, until {
-		if q.RequireConsistent {
+		if q.RequireConsistent || !q.AllowStale && s.pauses.Load().stoodStill() {
 			if err := s.proveLeadership(ctx); err != nil {
 				if ran && ctx.Err() != nil {
 					return nil // the time is up, not the leadership

@@ -68,6 +68,7 @@ type Server struct {
 	reconcile chan serf.Member
 	reassert  chan chan error
 	proofs    proofs
+	pauses    atomic.Pointer[pauses] // of this term, if we lead
 	leaving   atomic.Bool
 	unknown   unknownNodes
 

@@ -24,7 +24,7 @@ type Promises struct {
 }
 
 // defaultLease is raft's leader lease in the default configuration.
-const defaultLease = 500 * time.Millisecond
+const defaultLease = 400 * time.Millisecond
 
 // Violation is something that no correct cluster could have told its clients,
 // or a question that could not be decided.

@@ -21,8 +21,6 @@ type nemesis struct {
 	t   *testing.T
 	c   *netns.Cluster
 	rng *rand.Rand
-
-	stopped time.Duration // the longest time for which it has stopped a process
 }
 
 // faults are all that it knows. Each begins one and returns what ends it.
@@ -82,11 +80,7 @@ func (n *nemesis) losePower(hit []*netns.Server) func() {
 func (n *nemesis) pause() func() {
 	s := n.some(1)[0]
 	s.Signal(syscall.SIGSTOP)
-	at := time.Now()
-	return func() {
-		s.Signal(syscall.SIGCONT)
-		n.stopped = max(n.stopped, time.Since(at))
-	}
+	return func() { s.Signal(syscall.SIGCONT) }
 }
 
 // isolate cuts a server off from the others; the clients still reach it.
