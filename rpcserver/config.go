@@ -117,8 +117,13 @@ type Raft struct {
 	FreelistSync bool   // boltdb: write the freelist to disk
 	SegmentSize  int    // wal: bytes of a file
 
-	StallLimit  time.Duration // how long a write to the log may take before a leader gives up leadership; 0 for ever
-	BeforeWrite func()        // called before each write to the log, if there is one; tests make it hang
+	StallLimit time.Duration // how long a write to the log may take before a leader gives up leadership; 0 for ever
+
+	// AroundWrite, if there is one, makes each write of raft to its disk: tests
+	// make it slow, hang or fail. The write is named "log", "snapshot", or as the
+	// stable value that is written. A "CurrentTerm" that cannot be written is the
+	// end of the process: raft panics.
+	AroundWrite func(what string, write func() error) error
 }
 
 // DefaultConfig returns the configuration of a server that needs no more than

@@ -105,7 +105,7 @@ func (s *Server) openRaft() error {
 	config.BatchApplyCh = true
 	config.NotifyCh = s.notify
 
-	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID, ready: &s.readySnapshot}
+	snapshots := &indexedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), owner: s.config.NodeID, ready: &s.readySnapshot, disk: s.config.Raft}
 	if s.config.DataDir == "" {
 		s.logs = memoryStore{raft.NewInmemStore()}
 	} else {

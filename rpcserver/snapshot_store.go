@@ -34,6 +34,7 @@ type indexedSnapshots struct {
 	dir   string // "" in memory
 	owner string
 	log   *logstore.Store // told of each snapshot; nil in memory
+	disk  Raft
 
 	ready *readySnapshot
 
@@ -155,8 +156,11 @@ type notedSink struct {
 }
 
 // Write writes to the snapshot.
-func (s *notedSink) Write(p []byte) (int, error) {
-	n, err := s.SnapshotSink.Write(p)
+func (s *notedSink) Write(p []byte) (n int, err error) {
+	err = s.store.disk.write("snapshot", func() error {
+		n, err = s.SnapshotSink.Write(p)
+		return err
+	})
 	s.early.wrote(n)
 	return n, err
 }
@@ -169,6 +173,10 @@ func (s *notedSink) Cancel() error {
 
 // Close finishes the snapshot.
 func (s *notedSink) Close() error {
+	return s.store.disk.write("snapshot", s.close)
+}
+
+func (s *notedSink) close() error {
 	s.early.end()
 	if err := s.SnapshotSink.Close(); err != nil {
 		return err

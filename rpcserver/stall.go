@@ -57,13 +57,16 @@ type timedStore struct {
 	server *Server
 }
 
-func (t timedStore) write(do func() error) error {
-	return t.server.disk.write(func() error {
-		if before := t.server.config.Raft.BeforeWrite; before != nil {
-			before()
-		}
+func (t timedStore) write(what string, do func() error) error {
+	return t.server.disk.write(func() error { return t.server.config.Raft.write(what, do) })
+}
+
+// write makes one write of raft to its disk.
+func (r Raft) write(what string, do func() error) error {
+	if r.AroundWrite == nil {
 		return do()
-	})
+	}
+	return r.AroundWrite(what, do)
 }
 
 // GetLog reads an entry.
@@ -77,27 +80,27 @@ func (t timedStore) GetLog(index uint64, log *raft.Log) error {
 
 // StoreLog stores an entry.
 func (t timedStore) StoreLog(log *raft.Log) error {
-	return t.write(func() error { return t.logStore.StoreLog(log) })
+	return t.write("log", func() error { return t.logStore.StoreLog(log) })
 }
 
 // StoreLogs stores entries.
 func (t timedStore) StoreLogs(logs []*raft.Log) error {
-	return t.write(func() error { return t.logStore.StoreLogs(logs) })
+	return t.write("log", func() error { return t.logStore.StoreLogs(logs) })
 }
 
 // DeleteRange deletes entries.
 func (t timedStore) DeleteRange(first, last uint64) error {
-	return t.write(func() error { return t.logStore.DeleteRange(first, last) })
+	return t.write("log", func() error { return t.logStore.DeleteRange(first, last) })
 }
 
 // Set stores a stable value.
 func (t timedStore) Set(key, value []byte) error {
-	return t.write(func() error { return t.logStore.Set(key, value) })
+	return t.write(string(key), func() error { return t.logStore.Set(key, value) })
 }
 
 // SetUint64 stores a stable value that is a number.
 func (t timedStore) SetUint64(key []byte, n uint64) error {
-	return t.write(func() error { return t.logStore.SetUint64(key, n) })
+	return t.write(string(key), func() error { return t.logStore.SetUint64(key, n) })
 }
 
 // IsMonotonic reports whether the store takes no gaps between indexes.

@@ -18,13 +18,14 @@ type disks struct {
 }
 
 func (d *disks) option(i int, c *rpcserver.Config) {
-	c.Raft.BeforeWrite = func() {
+	c.Raft.AroundWrite = func(_ string, write func() error) error {
 		d.mu.Lock()
 		gate := d.hung[i]
 		d.mu.Unlock()
 		if gate != nil {
 			<-gate
 		}
+		return write()
 	}
 }
 
