@@ -1,6 +1,7 @@
 package rpcserver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -118,6 +119,11 @@ func (s *Server) openRaft() error {
 		if snapshots.SnapshotStore, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, config.Logger); err != nil {
 			return fmt.Errorf("cannot use the snapshot directory: %w", err)
 		}
+		// Neither bbolt nor raft sync the directories that they make files in.
+		if err := errors.Join(syncDir(dir), syncDir(s.config.DataDir)); err != nil {
+			return fmt.Errorf("cannot sync the data directory: %w", err)
+		}
+		_ = syncDir(filepath.Dir(s.config.DataDir)) // we need not be allowed to read it
 		snapshots.dir = dir
 		s.snapshots = snapshots
 		snapshots.log = s.store
