@@ -60,8 +60,8 @@ func (s *Server) expire(ctx context.Context, store *state.Store, due []*deadline
 		indexes[i] = i
 	}
 	sideBySide(indexes, func(i int) {
-		s.replacing.RLock()
-		defer s.replacing.RUnlock()
+		s.replacing.share()
+		defer s.replacing.unshare()
 		item := due[i]
 		if ttl := store.Read().KeyTTL(item.name); ctx.Err() != nil || s.fsm.Store() != store || ttl == nil || ttl.Index != item.mark {
 			return // it has been set or deleted since, or is not for us to say any more

@@ -81,7 +81,7 @@ type Server struct {
 
 	sessions   sessionTimers
 	lockDelays lockDelays
-	replacing  sync.RWMutex // held to replace the whole state, and shared to expire something of it
+	replacing  turnstile // held to replace the whole state, and shared to expire something of it
 
 	raftSettings sync.Mutex // held to change those that can change while raft runs
 
@@ -121,6 +121,7 @@ func New(config Config) (*Server, error) {
 		reconcile:  make(chan serf.Member, 256),
 		reassert:   make(chan chan error),
 		mend:       make(chan damage, 1),
+		replacing:  newTurnstile(),
 		stopped:    make(chan struct{}),
 	}
 	s.awaiting.Store(config.AwaitState)

@@ -24,8 +24,9 @@ type sessionTimers struct {
 }
 
 const (
-	expiryBatch = 4096        // sessions or keys that expire before we look again
-	expiryRetry = time.Second // pause before what failed is tried again
+	expiryBatch  = 4096        // sessions or keys that expire before we look again
+	expiryAtOnce = 64          // of them that are ended side by side
+	expiryRetry  = time.Second // pause before what failed is tried again
 )
 
 // lifetime is how long a session lives without being renewed; 0 if it does not expire.
@@ -164,8 +165,8 @@ func (s *Server) expireSessions(ctx context.Context) {
 }
 
 func (s *Server) expireSession(ctx context.Context, store *state.Store, from *deadlines, id string) {
-	s.replacing.RLock()
-	defer s.replacing.RUnlock()
+	s.replacing.share()
+	defer s.replacing.unshare()
 	if ctx.Err() != nil || s.fsm.Store() != store {
 		return
 	}
@@ -190,10 +191,9 @@ func (s *Server) expireSession(ctx context.Context, store *state.Store, from *de
 // sideBySide runs f for all of list, many at a time, and waits for them: raft
 // takes what comes together in one go.
 func sideBySide[T any](list []T, f func(T)) {
-	const atOnce = 64
 	work := make(chan T)
 	var workers sync.WaitGroup
-	for range min(atOnce, len(list)) {
+	for range min(expiryAtOnce, len(list)) {
 		workers.Go(func() {
 			for item := range work {
 				f(item)

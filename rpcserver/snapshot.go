@@ -185,8 +185,8 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (structs.Dropped
 		if _, err := c.spooled.File.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		s.replacing.Lock()
-		defer s.replacing.Unlock()
+		s.replacing.lock()
+		defer s.replacing.unlock()
 		s.readySnapshot.offer(c.loaded, sum)
 		defer s.readySnapshot.withdraw()
 		err := s.raft.Restore(&meta, io.MultiReader(c.spooled.File, bytes.NewReader(c.epoch)), time.Minute)
