@@ -69,6 +69,25 @@ func (s *Server) maybeBootstrap() {
 	s.expecting.Store(0)
 }
 
+// settleConfiguration has the first leader of a new cluster log the raft
+// configuration that it began with. Each server began with the servers that
+// gossip showed it, so one may know of a server that others do not, and raft,
+// which takes entries of the same index and term for the same, would never tell.
+func (s *Server) settleConfiguration() error {
+	future := s.raft.GetConfiguration()
+	if err := future.Error(); err != nil {
+		return err
+	}
+	if future.Index() > bootstrapIndex || len(future.Configuration().Servers) == 1 {
+		return nil
+	}
+	// There is no request to log it as it is. Adding ourselves changes nothing in it.
+	return configurationError(s.raft.AddVoter(raft.ServerID(s.config.NodeID), raft.ServerAddress(s.addr), 0, configurationTimeout).Error())
+}
+
+// bootstrapIndex is the index of the entry that raft begins a cluster with.
+const bootstrapIndex = 1
+
 // retryBootstrap looks again soon: no join event may come to remind us.
 func (s *Server) retryBootstrap() {
 	s.tasks.Go(func() {

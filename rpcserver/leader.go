@@ -113,6 +113,9 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	if err := s.barrier(barrierTimeout); err != nil {
 		return revoke, fmt.Errorf("wait for the log to be applied: %w", err)
 	}
+	if err := s.settleConfiguration(); err != nil {
+		return revoke, fmt.Errorf("write the raft configuration: %w", err)
+	}
 	if s.fsm.Store().Read().Autopilot() == nil {
 		if _, err := s.apply(&structs.AutopilotRequest{Datacenter: s.config.Datacenter, Config: s.config.Autopilot}); err != nil {
 			return revoke, fmt.Errorf("write the autopilot configuration: %w", err)

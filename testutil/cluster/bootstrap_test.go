@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,4 +142,39 @@ func TestTheSameNodeIDTwice(t *testing.T) {
 			t.Errorf("got %q, want v", got)
 		}
 	})
+}
+
+// Servers that find each other all at once begin with different configurations:
+// one may know of the read replica that another does not know of yet. Soon all
+// have the same.
+func TestBootstrapAllAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			c := cluster.New(t, 0)
+			var joins sync.WaitGroup
+			for range 6 {
+				c.Add(voters(5), replicas(5)).Start()
+			}
+			for _, n := range c.Nodes {
+				var addrs []string
+				for _, other := range others(c, n) {
+					addrs = append(addrs, other.IP+":8301")
+				}
+				joins.Go(func() { n.Server.Join(addrs) })
+			}
+			joins.Wait()
+			c.Leader()
+			time.Sleep(5 * time.Second)
+			for _, n := range c.Nodes {
+				future := n.Raft().GetConfiguration()
+				if err := future.Error(); err != nil {
+					t.Fatal(err)
+				}
+				if got := future.Configuration().Servers; len(got) != 6 {
+					t.Errorf("%s knows of %d servers, want 6: %v", n.Config.NodeName, len(got), got)
+				}
+			}
+		})
+	}
 }
