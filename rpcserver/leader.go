@@ -15,6 +15,7 @@ const (
 	barrierTimeout   = 2 * time.Minute
 	establishRetry   = 5 * time.Second
 	reassertPatience = time.Minute
+	leavingLook      = time.Second
 )
 
 // watchLeadership starts the leader's duties when raft says that we lead, and
@@ -87,7 +88,9 @@ func (s *Server) lead(ctx context.Context) {
 			}
 		case m := <-s.reconcile:
 			if established && !s.awaiting.Load() {
-				s.reconcileMember(s.asNow(m))
+				m = s.asNow(m)
+				s.reconcileMember(m)
+				s.seeAgain(ctx, m)
 			}
 		case done := <-s.reassert:
 			done <- establish()
@@ -200,6 +203,27 @@ func (s *Server) asNow(m serf.Member) serf.Member {
 	}
 	m.Status = serf.StatusNone // forgotten
 	return m
+}
+
+// seeAgain has a member that is leaving looked at again. If it has come back
+// meanwhile, the news that it was about to leave may overtake the news of that;
+// serf then takes it for alive again without an event, and it would have no
+// place in raft until the next round over all members.
+func (s *Server) seeAgain(ctx context.Context, m serf.Member) {
+	if m.Status != serf.StatusLeaving {
+		return
+	}
+	s.tasks.Go(func() {
+		select {
+		case <-time.After(leavingLook):
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case s.reconcile <- m:
+		case <-ctx.Done():
+		}
+	})
 }
 
 // reconcileMember does so for one member.
