@@ -214,6 +214,9 @@ func (s *Store) DeleteRange(first, last uint64) error {
 	defer s.writing.Unlock()
 	if r := s.book.record; last >= r.last && first > 0 && first <= r.last {
 		r.last = first - 1
+		if first <= s.first.Load() {
+			r.last = 0 // nothing is left
+		}
 		if err := s.note(r); err != nil {
 			return err
 		}

@@ -333,6 +333,19 @@ func TestEndIsLost(t *testing.T) {
 	})
 }
 
+// A log of which a snapshot has taken over all entries is empty, and no less whole.
+func TestNothingIsLeft(t *testing.T) {
+	bothWays(t, func(t *testing.T, backend, dir string) {
+		s := open(t, dir, backend)
+		must(t, s.SetUint64([]byte("CurrentTerm"), 2), s.StoreLogs(entries(1, 50)), s.DeleteRange(1, 30), s.DeleteRange(31, 50), s.Close())
+		s = open(t, dir, backend)
+		must(t, s.StoreLogs(entries(51, 60)), s.Close())
+		s = open(t, dir, backend)
+		mustHold(t, s, 51, 60)
+		must(t, s.Close())
+	})
+}
+
 // A damaged log makes room for an empty one that keeps term and vote, also if the
 // server stops half way; without the record, or other voters, it stays.
 func TestRenew(t *testing.T) {
