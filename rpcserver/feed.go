@@ -163,6 +163,9 @@ func (f *Feed) follow(ctx context.Context, cursor *state.Cursor, send func([]str
 			return err
 		}
 		timer.Reset(jitter(every))
+		if !synced {
+			timer.Reset(catchingUp)
+		}
 		switch cursor.Wait(ctx, timer.C) {
 		case state.ByCaller:
 			return ctx.Err()
@@ -170,6 +173,12 @@ func (f *Feed) follow(ctx context.Context, cursor *state.Cursor, send func([]str
 			return nil
 		case state.ByTime:
 			f.at = cursor.At()
+			if !synced {
+				if err := f.checkAhead(ctx, 0); err != nil || f.reason != "" {
+					return err
+				}
+				continue
+			}
 			every = nextPause(every, cursor.Passed())
 			if err := f.tellProgress(ctx, send); err != nil || f.reason != "" {
 				return err
@@ -178,13 +187,19 @@ func (f *Feed) follow(ctx context.Context, cursor *state.Cursor, send func([]str
 	}
 }
 
+// catchingUp is how long a server that is behind the client's place waits before
+// it sees whether it still is.
+const catchingUp = 100 * time.Millisecond
+
 // tellChanges sends what there is to read, and the first time that nothing is
-// left, that this is all.
+// left, that this is all. It is not while this server is behind the client's
+// place: that may lie in the middle of a transaction, of which the rest is to come.
 func (f *Feed) tellChanges(ctx context.Context, cursor *state.Cursor, synced *bool, send func([]structs.FeedEvent) error) error {
 	var space [4]state.Change
 	changes := space[:0]
 	for done := false; !done; {
 		var err error
+		applied := f.server.fsm.Store().Applied()
 		if changes, done, err = cursor.Read(changes[:0]); err != nil {
 			return err
 		}
@@ -194,7 +209,7 @@ func (f *Feed) tellChanges(ctx context.Context, cursor *state.Cursor, synced *bo
 			c := &changes[i]
 			batch = append(batch, structs.FeedEvent{Type: c.Type, At: c.At, Index: c.At.Index, Entry: c.Entry})
 		}
-		if done && !*synced {
+		if done && !*synced && applied >= f.at.Index {
 			*synced = true
 			batch = append(batch, structs.FeedEvent{Type: structs.FeedSynced, At: f.at, Index: f.at.Index})
 		}
