@@ -6,7 +6,7 @@ FUZZTIME ?= 5000x
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test long check fuzz-short corruption drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery bench-peers etcd microbench cluster clean help
+.PHONY: build run test long check fuzz-short corruption chaos drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery bench-peers etcd microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .
@@ -41,6 +41,10 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5000 inputs, or a time such a
 
 corruption: ## damage the raft directory in 200 ways with each log store and see that nothing wrong is served (about 20 seconds)
 	CORRUPTION_SEEDS=200 $(GO) test -count=1 -run 'TestCorruption|TestForeignFiles' ./testutil/cluster
+
+# SEED=n tries one seed and prints its plan and what was done; COUNT=n tries it n times, since goroutines do not run in the same order twice.
+chaos: ## whole clusters under faults in virtual time, SEEDS of them (200, about 3 minutes), or SEED alone, COUNT times
+	CHAOS_SEEDS=$(or $(SEEDS),200) CHAOS_SEED=$(SEED) CHAOS_COUNT=$(COUNT) $(GO) test $(if $(SEED),-v) -count=1 -timeout 30m -run '^TestChaos$$' ./testutil/chaos
 
 drill: ## lose real servers under load: recovery of a lost quorum, everything back from backups (about 2 minutes)
 	PRAETOR_DRILLS=1 $(GO) test -count=1 -timeout 8m -run '^TestDrill$$|^TestRecoverByCommand$$' ./testutil
