@@ -23,7 +23,7 @@ type Options struct {
 }
 
 // Default is the backend of a new server that does not say which.
-const Default = "boltdb"
+const Default = "wal"
 
 // kind is one of the two formats. The numbers are on disk.
 type kind byte

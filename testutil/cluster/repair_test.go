@@ -153,51 +153,56 @@ func TestFollowerRepairsItself(t *testing.T) {
 // A server that has lost entries gives its vote to nobody who may lack them.
 func TestNoVoteWithoutMemory(t *testing.T) {
 	t.Parallel()
-	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
-		c.Put("k", "old")
-		c.Agree()
-		leader := c.Leader()
-		behind, spoilt := c.Followers()[0], c.Followers()[1]
-		behind.Crash()
-		c.Put("k", "value-new") // on two servers
-		c.Put("k2", "v")
-		spoilt.Crash()
-		leader.Crash()
-		spoil(t, raftLog(spoilt), "value-new")
-		behind.Start()
-		spoilt.Start()
-		for range 60 {
-			time.Sleep(time.Second)
-			for _, n := range c.Up() {
-				if n.IsLeader() {
-					t.Fatalf("%s leads without what was acknowledged", n.Config.NodeName)
+	for _, store := range backends {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+				c.Put("k", "old")
+				c.Agree()
+				leader := c.Leader()
+				behind, spoilt := c.Followers()[0], c.Followers()[1]
+				behind.Crash()
+				c.Put("k", "value-new") // on two servers
+				c.Put("k2", "v")
+				spoilt.Crash()
+				leader.Crash()
+				spoil(t, raftLog(spoilt), "value-new")
+				behind.Start()
+				spoilt.Start()
+				for range 60 {
+					time.Sleep(time.Second)
+					for _, n := range c.Up() {
+						if n.IsLeader() {
+							t.Fatalf("%s leads without what was acknowledged", n.Config.NodeName)
+						}
+					}
 				}
-			}
-		}
-		if spoilt.Alarms()["raft.log.repairing"] != 1 || behind.Alarms()["raft.log.repairing"] != 0 {
-			t.Error("the gauge raft.log.repairing is wrong")
-		}
-		spoilt.Restart() // it does not forget that it has no vote
-		time.Sleep(time.Minute)
-		if behind.IsLeader() || spoilt.IsLeader() {
-			t.Fatal("a restart has given the vote back")
-		}
-		leader.Start()
-		if got := c.Get("k"); got != "value-new" {
-			t.Errorf("got %q", got)
-		}
-		c.Agree()
-		behind.Crash()
-		c.Put("k", "newer") // spoilt has its vote back, and its part in commits
-		mustGet(t, c.Leader(), "k", consistent, "newer")
-		testutil.Eventually(t, 10*time.Second, "the end of the repair", func() error {
-			if spoilt.Alarms()["raft.log.repairing"] != 0 {
-				return errors.New("the gauge raft.log.repairing stays")
-			}
-			return nil
+				if spoilt.Alarms()["raft.log.repairing"] != 1 || behind.Alarms()["raft.log.repairing"] != 0 {
+					t.Error("the gauge raft.log.repairing is wrong")
+				}
+				spoilt.Restart() // it does not forget that it has no vote
+				time.Sleep(time.Minute)
+				if behind.IsLeader() || spoilt.IsLeader() {
+					t.Fatal("a restart has given the vote back")
+				}
+				leader.Start()
+				if got := c.Get("k"); got != "value-new" {
+					t.Errorf("got %q", got)
+				}
+				c.Agree()
+				behind.Crash()
+				c.Put("k", "newer") // spoilt has its vote back, and its part in commits
+				mustGet(t, c.Leader(), "k", consistent, "newer")
+				testutil.Eventually(t, 10*time.Second, "the end of the repair", func() error {
+					if spoilt.Alarms()["raft.log.repairing"] != 0 {
+						return errors.New("the gauge raft.log.repairing stays")
+					}
+					return nil
+				})
+				behind.Start()
+			}, backend(store))
 		})
-		behind.Start()
-	})
+	}
 }
 
 // A server that has nobody to ask says what is damaged and what to do.
