@@ -87,9 +87,12 @@ func freePorts(t *testing.T, n int) (ports []int) {
 	return ports
 }
 
-// await reads stdout until a line has the text.
+// await reads stdout until a line has had the text.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
+	if strings.Contains(p.out.String(), text) {
+		return
+	}
 	for p.lines.Scan() {
 		fmt.Fprintln(&p.out, p.lines.Text())
 		if strings.Contains(p.lines.Text(), text) {
@@ -97,6 +100,13 @@ func (p *process) await(t *testing.T, text string) {
 		}
 	}
 	t.Fatalf("the process ended without %q", text)
+}
+
+// awaitRunning reads stdout until the agent runs and leads, in whichever order.
+func (p *process) awaitRunning(t *testing.T) {
+	t.Helper()
+	p.await(t, "Praetor agent running!")
+	p.await(t, "gained leadership")
 }
 
 // exits waits for the end of the process and checks the exit code.
@@ -129,8 +139,7 @@ func (p *process) do(t *testing.T, method, path string) string {
 func TestAgentDev(t *testing.T) {
 	t.Parallel()
 	p := startAgent(t, "-dev")
-	p.await(t, "Praetor agent running!")
-	p.await(t, "gained leadership")
+	p.awaitRunning(t)
 	for _, want := range []string{"==> Starting Praetor agent...", "Version: 0.1.0", "praetor kv put -http-addr=" + p.http + " hello world"} {
 		if !strings.Contains(p.out.String(), want) {
 			t.Errorf("output lacks %q", want)
@@ -156,7 +165,7 @@ func TestAgentSignals(t *testing.T) {
 
 	write(``)
 	p := startAgent(t, args...)
-	p.await(t, "gained leadership")
+	p.awaitRunning(t)
 	p.do(t, "PUT", "/v1/kv/hello")
 
 	second := startAgent(t, args...)
@@ -176,7 +185,7 @@ func TestAgentSignals(t *testing.T) {
 
 	write(`skip_leave_on_interrupt = false`)
 	p = startAgent(t, args...)
-	p.await(t, "gained leadership")
+	p.awaitRunning(t)
 	if got := p.do(t, "GET", "/v1/kv/hello?raw"); got != "world" {
 		t.Errorf("got %q after a restart", got)
 	}
@@ -190,7 +199,7 @@ func TestAgentSignals(t *testing.T) {
 func TestAgentLeavesOverHTTP(t *testing.T) {
 	t.Parallel()
 	p := startAgent(t, "-dev")
-	p.await(t, "gained leadership")
+	p.awaitRunning(t)
 	p.do(t, "PUT", "/v1/agent/leave")
 	p.exits(t, 0)
 }
@@ -198,7 +207,7 @@ func TestAgentLeavesOverHTTP(t *testing.T) {
 func TestAgentStopsAtOnceWithASecondSignal(t *testing.T) {
 	t.Parallel()
 	p := startAgent(t, "-dev", `-hcl=leave_on_terminate = true performance { leave_drain_time = "1m" }`)
-	p.await(t, "gained leadership")
+	p.awaitRunning(t)
 	p.Process.Signal(syscall.SIGTERM)
 	p.await(t, "leaving the cluster")
 	p.Process.Signal(syscall.SIGTERM)
@@ -209,7 +218,7 @@ func TestAgentStopsAtOnceWithASecondSignal(t *testing.T) {
 func TestAgentOutlivesItsReader(t *testing.T) {
 	t.Parallel()
 	p := startAgent(t, "-dev", "-log-level=trace")
-	p.await(t, "gained leadership")
+	p.awaitRunning(t)
 	p.stdout.Close()
 	for range 3 { // each writes to the log
 		if got := p.do(t, "PUT", "/v1/kv/hello"); strings.TrimSpace(got) != "true" {

@@ -114,7 +114,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	}
 	term := s.raft.CurrentTerm()
 	if err := s.barrier(barrierTimeout); err != nil {
-		return revoke, fmt.Errorf("wait for the log to be applied: %w", err)
+		return revoke, fmt.Errorf("wait for the log to be applied: %w", applyError(err))
 	}
 	if err := s.settleConfiguration(); err != nil {
 		return revoke, fmt.Errorf("write the raft configuration: %w", err)

@@ -85,6 +85,9 @@ func TestPackedIsAsTheCodec(t *testing.T) {
 		if err := codec.NewDecoderBytes(want, structs.Handle).Decode(theirs.Interface()); err != nil {
 			t.Fatal(err)
 		}
+		if reflect.DeepEqual(theirs.Interface(), ours.Interface()) {
+			return // a hundred times faster than to look for a difference
+		}
 		if diff := cmp.Diff(theirs.Interface(), ours.Interface()); diff != "" {
 			t.Fatalf("%v: (-codec +ours) %s", kind, diff)
 		}
