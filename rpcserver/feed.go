@@ -192,14 +192,14 @@ func (f *Feed) follow(ctx context.Context, cursor *state.Cursor, send func([]str
 const catchingUp = 100 * time.Millisecond
 
 // tellChanges sends what there is to read, and the first time that nothing is
-// left, that this is all. It is not while this server is behind the client's
-// place: that may lie in the middle of a transaction, of which the rest is to come.
+// left, that this is all. It is not while the store is behind the client's
+// place: that may lie in the middle of a transaction, of which the rest is to
+// come. It never comes if a snapshot takes the store's place meanwhile.
 func (f *Feed) tellChanges(ctx context.Context, cursor *state.Cursor, synced *bool, send func([]structs.FeedEvent) error) error {
 	var space [4]state.Change
 	changes := space[:0]
 	for done := false; !done; {
 		var err error
-		applied := f.server.fsm.Store().Applied()
 		if changes, done, err = cursor.Read(changes[:0]); err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (f *Feed) tellChanges(ctx context.Context, cursor *state.Cursor, synced *bo
 			c := &changes[i]
 			batch = append(batch, structs.FeedEvent{Type: c.Type, At: c.At, Index: c.At.Index, Entry: c.Entry})
 		}
-		if done && !*synced && applied >= f.at.Index {
+		if done && !*synced && !cursor.Ahead() {
 			*synced = true
 			batch = append(batch, structs.FeedEvent{Type: structs.FeedSynced, At: f.at, Index: f.at.Index})
 		}

@@ -18,6 +18,7 @@ type Cursor struct {
 	round     *round               // the one to wait for once all was read
 	next      uint64               // number of the next change to look at
 	at        structs.FeedPosition // everything up to here was read
+	ahead     bool
 	passed    float64
 }
 
@@ -74,6 +75,10 @@ func (c *Cursor) Close() {
 // At is the position up to which everything was read.
 func (c *Cursor) At() structs.FeedPosition { return c.at }
 
+// Ahead reports whether the store was not yet as far as the cursor when it last
+// read: the cursor may be in the middle of a transaction that is still to come.
+func (c *Cursor) Ahead() bool { return c.ahead }
+
 const (
 	maxLook  = 4096     // changes looked at in one go, others wait meanwhile
 	maxBatch = 64 << 10 // bytes of changes returned in one go
@@ -107,6 +112,7 @@ func (c *Cursor) Read(batch []Change) (_ []Change, done bool, err error) {
 	} else {
 		c.pass(h.changes.at(c.next - 1).At)
 	}
+	c.ahead = c.at.Index > h.applied
 	return batch, done, nil
 }
 

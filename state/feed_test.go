@@ -230,6 +230,11 @@ func TestHistoryBeginsWithSnapshot(t *testing.T) {
 	}
 	c := follow(t, d.Store, "", "50")
 	ahead := follow(t, d.Store, "", "60-1")
+	tell(t, ahead)
+	tell(t, c)
+	if !ahead.Ahead() || c.Ahead() {
+		t.Errorf("ahead of a store at 50: behind 60-1 %v, behind 50 %v, want true and false", ahead.Ahead(), c.Ahead())
+	}
 	d.at(60).set("a", "1")
 	d.set("a", "2")
 	if got, want := tell(t, c), "60-0 put a=1 60,60\n61-0 put a=2 60,61"; got != want {
@@ -237,6 +242,9 @@ func TestHistoryBeginsWithSnapshot(t *testing.T) {
 	}
 	if got, want := tell(t, ahead), "61-0 put a=2 60,61"; got != want {
 		t.Errorf("ahead: got\n%s\nwant\n%s", got, want)
+	}
+	if ahead.Ahead() {
+		t.Error("a store at 61 is not behind 60-1")
 	}
 }
 

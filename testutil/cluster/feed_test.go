@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -376,6 +377,68 @@ func TestFeedAhead(t *testing.T) {
 			f.finish(t)
 		}
 	})
+}
+
+// A client that was told a part of a transaction comes to a server that has not
+// applied it, and gets it as a part of a snapshot: it starts over, without being
+// told first that the part is all there was.
+func TestFeedWithinATransactionMeetsASnapshot(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "1")
+		c.Agree()
+		behind := c.Followers()[0]
+		isolate(c, behind)
+		put(c.Leader(), "k", "on its way") // and there as soon as the network lets it
+		time.Sleep(time.Second)
+		if _, err := c.Client(c.Leader()).Txn().Apply(t.Context(), kvOp(structs.KVSet, "a", "1"), kvOp(structs.KVSet, "b", "1")); err != nil {
+			t.Fatal(err)
+		}
+		within := structs.FeedPosition{Index: c.Leader().FSM().Store().Applied()}
+		for i := range 20 {
+			put(c.Leader(), "k", fmt.Sprint("new", i))
+		}
+		for _, n := range others(c, behind) {
+			if err := n.Raft().Snapshot().Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		feeds, hangUp := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		told := make([][]structs.FeedEventType, 50)
+		for i := range told {
+			running.Go(func() {
+				feed, err := behind.OpenFeed(feeds, &structs.FeedRequest{After: within})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = feed.Run(feeds, func(events []structs.FeedEvent) error {
+					for _, e := range events {
+						if e.Entry == nil {
+							told[i] = append(told[i], e.Type)
+						}
+					}
+					return nil
+				})
+			})
+			time.Sleep(37 * time.Millisecond)
+		}
+		c.Net.Heal()
+		for _, n := range others(c, behind) {
+			c.Net.SetLink(behind.IP, n.IP, vnetDelay(200*time.Millisecond)) // so that some wait for the leader's word when the snapshot comes
+		}
+		c.Agree()
+		time.Sleep(10 * time.Second)
+		hangUp()
+		running.Wait()
+		want := []structs.FeedEventType{structs.FeedReset, structs.FeedSynced}
+		for i, got := range told {
+			if !slices.Equal(got, want) {
+				t.Errorf("feed %d: got %v, want %v", i, got, want)
+			}
+		}
+	}, func(_ int, c *rpcserver.Config) { c.Raft.TrailingLogs = 1 })
 }
 
 // Consistent: from what was acknowledged before, by any server.
