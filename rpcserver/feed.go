@@ -43,7 +43,7 @@ func (s *Server) OpenFeed(ctx context.Context, q *structs.FeedRequest) (*Feed, e
 		return nil, err
 	}
 	f := &Feed{server: s, prefix: q.Prefix, at: q.After}
-	if q.Consistent {
+	if q.Consistent || !s.caughtUp.Load() {
 		if err := s.catchUp(ctx); err != nil {
 			return nil, err
 		}
@@ -285,18 +285,22 @@ func (s *Server) endOf(ctx context.Context) error {
 }
 
 // catchUp waits until this server has everything that any server had
-// acknowledged when it was called.
+// acknowledged when it was called. A server that has just started must, even for
+// a feed that may be stale: until it has applied what is in its log it is where it
+// was long ago, and at first nowhere, with an empty state and no place to go on
+// from.
 func (s *Server) catchUp(ctx context.Context) error {
 	var frontier structs.Frontier
 	if err := s.Call(ctx, "Praetor.Frontier", &structs.DCSpecificRequest{}, &frontier); err != nil {
 		return err
 	}
-	if !s.awaitApplied(ctx, frontier.Applied, s.config.RPCHoldTimeout) {
+	if !s.awaitApplied(ctx, max(1, frontier.Applied), s.config.RPCHoldTimeout) {
 		if ctx.Err() != nil {
 			return s.endOf(ctx)
 		}
 		return structs.Errorf(structs.NotReady, "this server did not catch up with the leader in time: ask another")
 	}
+	s.caughtUp.Store(true)
 	return nil
 }
 

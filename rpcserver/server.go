@@ -64,6 +64,7 @@ type Server struct {
 
 	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
 	awaiting  atomic.Bool   // Config.AwaitState, until StartFrom has done its work
+	caughtUp  atomic.Bool   // has once had everything that the leader had, since it started
 	leader    signal        // fires when who leads, or whether we are ready, has changed
 	reconcile chan serf.Member
 	reassert  chan chan error

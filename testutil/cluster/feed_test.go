@@ -441,6 +441,45 @@ func TestFeedWithinATransactionMeetsASnapshot(t *testing.T) {
 	}, func(_ int, c *rpcserver.Config) { c.Raft.TrailingLogs = 1 })
 }
 
+// A server that has just started does not pass off as the cluster's state what
+// it had of it long ago, or nothing: what was acknowledged before it started is
+// in the first state that it tells.
+func TestFeedOfAServerThatHasJustStarted(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		errDone := errors.New("seen enough")
+		for turn := range 5 {
+			c.Put("k", fmt.Sprint("old", turn))
+			c.Agree()
+			n := c.Followers()[turn%2]
+			n.Crash()
+			for i := range 100 {
+				put(c.Leader(), "k", fmt.Sprint(turn, ".", i))
+			}
+			n.Start()
+			last := c.Leader().FSM().Store().Applied()
+			feed, err := n.OpenFeed(t.Context(), &structs.FeedRequest{Prefix: "k"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = feed.Run(t.Context(), func(events []structs.FeedEvent) error {
+				for _, e := range events {
+					if e.Type != structs.FeedPut && e.Index < last {
+						t.Errorf("%s at index %d, want %d, which was before the start", e.Type, e.Index, last)
+					}
+					if e.Type == structs.FeedSynced {
+						return errDone
+					}
+				}
+				return nil
+			})
+			if !errors.Is(err, errDone) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // Consistent: from what was acknowledged before, by any server.
 func TestFeedConsistent(t *testing.T) {
 	t.Parallel()
