@@ -56,15 +56,14 @@ func NewCluster(t testing.TB, seed uint64, n int, disk func() *Disk, args ...str
 	return c
 }
 
-// Workload are the servers as a workload asks them. They have no feeds: of a
-// server that has just started these begin with the empty state at index 0, which
-// the check of histories takes for wrong (seed 912420287).
+// Workload are the servers as a workload asks them. Feeds are followed over HTTP.
 func (c *Cluster) Workload() (servers []workload.Server) {
 	for _, s := range c.Servers {
 		servers = append(servers, workload.Server{
 			Name:    fmt.Sprintf("server-%d", s.RPC),
 			Connect: func() (*client.Client, error) { return client.New(s.RPCAddr()) },
 			Life:    s.Life,
+			Follow:  workload.FollowHTTP("http://"+s.HTTPAddr(), nil),
 		})
 	}
 	return servers
