@@ -97,43 +97,6 @@ func (s *Server) awaitRepair() {
 	s.logger.Info("the log is whole again, this server votes", "index", until)
 }
 
-// mayHear are the calls that raft gets to see. A server without a vote of its
-// own accord does not hear of elections.
-func (s *Server) mayHear(calls <-chan raft.RPC) <-chan raft.RPC {
-	heard := make(chan raft.RPC)
-	s.tasks.Go(func() {
-		for {
-			select {
-			case call := <-calls:
-				if err := s.refusal(call.Command); err != nil {
-					call.Respond(nil, err)
-					continue
-				}
-				select {
-				case heard <- call:
-				case <-s.ctx.Done():
-					call.Respond(nil, raft.ErrRaftShutdown)
-					return
-				}
-			case <-s.ctx.Done():
-				return
-			}
-		}
-	})
-	return heard
-}
-
-// refusal says why raft must not hear of a call; nil if it may.
-func (s *Server) refusal(command any) error {
-	if s.mute.Load() && isElection(command) {
-		return errRepairing
-	}
-	if _, ok := command.(*raft.TimeoutNowRequest); ok {
-		return s.quarantineError() // leadership is not for us; a vote for others is right, the log is
-	}
-	return nil
-}
-
 // mayStand returns nil if this server may stand for election.
 func (s *Server) mayStand() error {
 	if s.mute.Load() {
@@ -172,14 +135,10 @@ func (t raftTransport) Consumer() <-chan raft.RPC { return t.calls }
 // transport is how raft talks to others. A store that is being repaired makes
 // it mute.
 func (s *Server) transport() raftTransport {
-	t := raftTransport{s.raftTrans, s, s.raftTrans.Consumer()}
 	if s.repairing() {
 		s.mute.Store(true)
 	}
-	if s.mute.Load() || s.config.VerifyState || s.quarantined.Load() != nil {
-		t.calls = s.mayHear(t.calls)
-	}
-	return t
+	return raftTransport{s.raftTrans, s, s.mayHear(s.raftTrans.Consumer())}
 }
 
 // startOnDisk opens raft, after a repair if one is needed and can be.

@@ -2,7 +2,6 @@ package rpcserver
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -100,29 +99,4 @@ func (s *Server) cutLog() error {
 		s.logger.Error("cannot go back to the number of log entries that are kept", "error", again)
 	}
 	return err
-}
-
-// contradicted refuses entries of a leader whose history has another entry at the
-// index of our snapshot: raft would take them, and go by our state as if it were
-// theirs, where our log reaches back to before a restore that was lost. Refused,
-// it gets a snapshot by resync.
-func (s *Server) contradicted(logs []*raft.Log) error {
-	select {
-	case <-s.raftLayer.up:
-	default:
-		return nil // nobody has sent us anything yet
-	}
-	store := s.fsm.Store()
-	floor := store.Epoch().Floor
-	if s.proven(store) || len(logs) == 0 || logs[0].Index > floor || logs[len(logs)-1].Index < floor {
-		return nil
-	}
-	stats := s.raft.Stats()
-	for _, log := range logs {
-		if log.Index == floor && stats["last_snapshot_index"] == strconv.FormatUint(floor, 10) &&
-			stats["last_snapshot_term"] != strconv.FormatUint(log.Term, 10) {
-			return fmt.Errorf("the snapshot of index %d here is of term %s, and the leader's entry of term %d", floor, stats["last_snapshot_term"], log.Term)
-		}
-	}
-	return nil
 }

@@ -190,6 +190,7 @@ func (s *Server) start() error {
 	s.tasks.Go(s.learnClusterID)
 	s.tasks.Go(s.keepOwnNode)
 	s.tasks.Go(s.resync)
+	s.tasks.Go(s.rejoin)
 	s.tasks.Go(s.reportQuarantine)
 	if !s.config.DisableCoordinates {
 		s.tasks.Go(s.sendCoordinate)

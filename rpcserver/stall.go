@@ -85,9 +85,6 @@ func (t timedStore) StoreLog(log *raft.Log) error {
 
 // StoreLogs stores entries.
 func (t timedStore) StoreLogs(logs []*raft.Log) error {
-	if err := t.server.contradicted(logs); err != nil {
-		return err
-	}
 	return t.write("log", func() error { return t.logStore.StoreLogs(logs) })
 }
 
