@@ -42,14 +42,22 @@ func (s *Server) answered(call raft.RPC, up <-chan struct{}) bool {
 	err := s.refusal(call.Command)
 	switch q := call.Command.(type) {
 	case *raft.InstallSnapshotRequest:
-		if s.waitFor(up) && s.covers(q) {
-			s.logger.Info("not taking a snapshot, all of it is here", "index", q.LastLogIndex, "term", q.LastLogTerm)
-			go func() {
-				io.Copy(io.Discard, call.Reader) // or the sender would find no answer behind it
-				call.Respond(&raft.InstallSnapshotResponse{Term: q.Term, Success: true}, nil)
-			}()
-			return true
+		if !s.waitFor(up) {
+			break
 		}
+		here, follows := s.covers(q)
+		if !here {
+			break
+		}
+		s.logger.Info("not taking a snapshot, all of it is here", "index", q.LastLogIndex, "term", q.LastLogTerm)
+		if !follows {
+			s.late.Store(true)
+		}
+		go func() {
+			io.Copy(io.Discard, call.Reader) // or the sender would find no answer behind it
+			call.Respond(&raft.InstallSnapshotResponse{Term: q.Term, Success: follows}, nil)
+		}()
+		return true
 	case *raft.AppendEntriesRequest:
 		if len(q.Entries) > 0 && s.waitFor(up) {
 			err = s.contradicted(q.Entries)
@@ -83,22 +91,28 @@ func (s *Server) refusal(command any) error {
 	return nil
 }
 
-// covers reports whether all of a snapshot is on disk here, in the log or in our
-// own snapshot. It may come late: the leader lost our answers, or it once took us
-// out of its configuration, let us in again, and what it had begun before goes
-// on. Raft 1.7.3 would go back to it, and with a log without gaps (wal) throw
-// away all entries behind it, which this server has acknowledged, and panic when
-// the next one is committed. Instead the leader hears that we have it.
-func (s *Server) covers(q *raft.InstallSnapshotRequest) bool {
+// covers reports whether all of a snapshot is here, in the log or in the state. It
+// may come late: the leader lost our answers, or it once took us out of its
+// configuration, let us in again, and what it had begun before goes on. Raft
+// 1.7.3 would go back to it, and with a log without gaps (wal) throw away all
+// entries behind it, which this server has acknowledged, and panic when the next
+// one is committed.
+//
+// If follows, we can take the entry behind the snapshot, and the leader may go on
+// there. Otherwise our log begins later and contradicts the leader's: told to go
+// on, it would be refused, send the snapshot again, and so on without a pause.
+// Then it takes a newer snapshot, for which resync asks.
+func (s *Server) covers(q *raft.InstallSnapshotRequest) (here, follows bool) {
 	var ours raft.Log
 	stats := s.raft.Stats()
-	has := stats["last_snapshot_index"] == strconv.FormatUint(q.LastLogIndex, 10) &&
-		stats["last_snapshot_term"] == strconv.FormatUint(q.LastLogTerm, 10) ||
-		s.logs.GetLog(q.LastLogIndex, &ours) == nil && ours.Term == q.LastLogTerm ||
-		s.raft.AppliedIndex() >= q.LastLogIndex && s.proven(s.fsm.Store())
+	same := stats["last_snapshot_index"] == strconv.FormatUint(q.LastLogIndex, 10) &&
+		stats["last_snapshot_term"] == strconv.FormatUint(q.LastLogTerm, 10)
+	follows = same && s.raft.LastIndex() == q.LastLogIndex ||
+		s.logs.GetLog(q.LastLogIndex, &ours) == nil && ours.Term == q.LastLogTerm
+	here = follows || same || s.raft.AppliedIndex() >= q.LastLogIndex && s.proven(s.fsm.Store())
 	// Asked last: a leader of an earlier term, whose snapshot may be a restore that
 	// was lost, has to hear of the later one from raft.
-	return has && s.raft.CurrentTerm() <= q.Term
+	return here && s.raft.CurrentTerm() <= q.Term, follows
 }
 
 // contradicted refuses entries of a leader whose history has another entry at the

@@ -26,16 +26,23 @@ const (
 func (s *Server) resync() {
 	every := time.NewTicker(resyncEvery)
 	defer every.Stop()
+	var before uint64
 	for {
 		select {
 		case <-every.C:
 		case <-s.ctx.Done():
 			return
 		}
-		if q, ok := s.lostRestore(); ok {
+		q, ok := s.lostRestore()
+		applied := s.raft.AppliedIndex()
+		if late := s.late.Swap(false); late && applied == before {
+			q, ok = &structs.ResyncRequest{Datacenter: s.config.Datacenter, Last: s.raft.LastIndex(), Late: true}, true
+		}
+		before = applied
+		if ok {
 			ctx, cancel := context.WithTimeout(s.ctx, resyncTimeout)
 			if err := s.Call(ctx, "Praetor.Resync", q, &structs.ResyncReply{}); err != nil && s.ctx.Err() == nil {
-				s.logger.Warn("a restore on this server is not known to the cluster, and the leader does not help", "error", err)
+				s.logger.Warn("this server cannot follow, and the leader does not help", "error", err)
 			}
 			cancel()
 		}
@@ -60,17 +67,20 @@ func (s *Server) lostRestore() (*structs.ResyncRequest, bool) {
 
 // resyncPeer makes it possible for a server to follow again: if another entry
 // stands in our log where it has a snapshot, its snapshot never was the
-// cluster's. In all other cases raft helps itself.
+// cluster's; or it is ahead of our snapshot without being able to take what comes
+// behind it. In all other cases raft helps itself.
 func resyncPeer(s *Server, q *structs.ResyncRequest, reply *structs.ResyncReply) error {
 	var ours raft.Log
-	if err := s.logs.GetLog(q.Index, &ours); err != nil || ours.Term == q.Term {
-		return nil
+	if !q.Late {
+		if err := s.logs.GetLog(q.Index, &ours); err != nil || ours.Term == q.Term {
+			return nil
+		}
 	}
 	if q.Last > s.raft.LastIndex()+resyncAhead {
 		return structs.Errorf(structs.Invalid, "a server at index %d cannot have followed this cluster, which is at %d", q.Last, s.raft.LastIndex())
 	}
-	s.logger.Warn("cutting the log, so that a server whose restore was lost is sent a snapshot",
-		"index", q.Index, "term", q.Term, "our_term", ours.Term)
+	s.logger.Warn("cutting the log, so that a server that cannot follow it is sent a snapshot",
+		"restore_was_lost", !q.Late, "index", q.Index, "term", q.Term, "our_term", ours.Term, "last", q.Last)
 	// Our snapshot must be ahead of all that the server has, or raft would go by that.
 	for s.raft.AppliedIndex() <= q.Last {
 		if err := s.barrier(resyncTimeout); err != nil {

@@ -6,6 +6,7 @@ type ResyncRequest struct {
 	Datacenter  string
 	Index, Term uint64 // of the snapshot
 	Last        uint64
+	Late        bool // it is ahead of the leader's snapshot, and cannot take the entries behind that
 }
 
 // RequestDatacenter returns the datacenter that a request names; empty is ours.
