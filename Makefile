@@ -6,7 +6,7 @@ FUZZTIME ?= 5000x
 REVISION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := build
-.PHONY: build run test long check fuzz-short corruption chaos drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery bench-peers etcd microbench cluster clean help
+.PHONY: build run test long check fuzz-short corruption planted chaos drill chaos-processes acceptance bench bench-watch bench-coordination bench-recovery bench-peers etcd microbench cluster clean help
 
 build: ## build the binary ./praetor
 	$(GO) build -buildvcs=false -ldflags '-X praetor/agent.Revision=$(REVISION)' -o praetor .

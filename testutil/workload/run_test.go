@@ -22,7 +22,16 @@ import (
 // promised.
 func TestHistoryOfLostLeaders(t *testing.T) {
 	t.Parallel()
-	rec := record(t, workload.Config{Seed: seed(), Ops: 110}, func(c *cluster.Cluster) {
+	for _, seed := range seeds() {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			lostLeaders(t, seed)
+		})
+	}
+}
+
+func lostLeaders(t *testing.T, seed uint64) {
+	rec := record(t, workload.Config{Seed: seed, Ops: 110}, func(c *cluster.Cluster) {
 		time.Sleep(time.Second)
 		leader := c.Leader()
 		leader.Crash()
@@ -122,10 +131,15 @@ func delays(c *cluster.Cluster) {
 	}
 }
 
-func seed() uint64 {
-	n, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64)
-	if err != nil {
-		return 1
+// seeds are 1, or SEED, or the first SEEDS.
+func seeds() []uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		return []uint64{n}
 	}
-	return n
+	seeds := []uint64{1}
+	n, _ := strconv.Atoi(os.Getenv("SEEDS"))
+	for seed := uint64(2); seed <= uint64(max(n, 0)); seed++ {
+		seeds = append(seeds, seed)
+	}
+	return seeds
 }
