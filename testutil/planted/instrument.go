@@ -11,6 +11,9 @@ type instrument struct {
 	env     []string
 	timeout time.Duration // on a busy machine
 	patient bool          // it is not killed when the first test fails: it has processes and networks to clean up
+
+	proven  bool // it passes without a fault
+	skipped bool // this machine does not allow it
 }
 
 // instruments are in order of cost. Those that ask for promises come before
@@ -29,11 +32,20 @@ var instruments = []instrument{
 		in: []string{"./testutil/cluster"}, run: "^TestCorruption|^TestForeignFiles", timeout: 4 * time.Minute,
 	},
 	{
+		name: "power", kind: "loss of power, real process", patient: true,
+		in: []string{"./testutil/netns"}, run: "^TestPowerLossAfterASnapshot$", env: []string{"PRAETOR_CHAOS_RUNS=1"}, timeout: 4 * time.Minute,
+	},
+	{
 		name: "stories", kind: "stories of clusters",
 		in: []string{"./testutil/cluster"}, timeout: 8 * time.Minute,
 	},
 	{
 		name: "units", kind: "tests of one package",
 		in: []string{"./structs/...", "./state/...", "./fsm/...", "./rpcserver/...", "./agent/..."}, timeout: 10 * time.Minute,
+	},
+	{
+		name: "processes", kind: "histories of real processes", patient: true,
+		in: []string{"./testutil/netns"}, run: "^TestChaos$", env: []string{"PRAETOR_CHAOS_SEED=1", "PRAETOR_CHAOS_RUNS=1", "PRAETOR_CHAOS_LASTS=60s"},
+		timeout: 6 * time.Minute,
 	},
 }

