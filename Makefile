@@ -46,6 +46,10 @@ corruption: ## damage the raft directory in 200 ways with each log store and see
 chaos: ## whole clusters under faults in virtual time, SEEDS of them (200, about 3 minutes), or SEED alone, COUNT times
 	CHAOS_SEEDS=$(or $(SEEDS),200) CHAOS_SEED=$(SEED) CHAOS_COUNT=$(COUNT) $(GO) test $(if $(SEED),-v) -count=1 -timeout 30m -run '^TestChaos$$' ./testutil/chaos
 
+# FAULT=name plants one; go run ./testutil/planted -list says what there is. As root it has the instruments on real processes too.
+planted: ## plant faults, one at a time, and show which test finds each (about 15 minutes)
+	$(GO) run ./testutil/planted -fault '$(FAULT)'
+
 drill: ## lose real servers under load: recovery of a lost quorum, everything back from backups (about 2 minutes)
 	PRAETOR_DRILLS=1 $(GO) test -count=1 -timeout 8m -run '^TestDrill$$|^TestRecoverByCommand$$' ./testutil
 

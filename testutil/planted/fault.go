@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -39,27 +41,44 @@ func (f *fault) sources(root string) (map[string]string, error) {
 }
 
 // plant writes the changed files to dir, and beside them what go's -overlay
-// wants, whose name it returns.
-func (f *fault) plant(root, dir string) (overlay string, err error) {
+// wants.
+func (f *fault) plant(root, dir string) error {
 	sources, err := f.sources(root)
 	if err != nil {
-		return "", err
+		return err
 	}
 	replace := map[string]string{}
 	for file, text := range sources {
 		to := filepath.Join(dir, f.name, file)
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-			return "", err
+			return err
 		}
 		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
-			return "", err
+			return err
 		}
 		replace[filepath.Join(root, file)] = to
 	}
 	content, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return "", err
+		return err
 	}
-	overlay = filepath.Join(dir, f.name+".json")
-	return overlay, os.WriteFile(overlay, content, 0o600)
+	return os.WriteFile(overlayOf(f, dir), content, 0o600)
+}
+
+func overlayOf(f *fault, dir string) string { return filepath.Join(dir, f.name+".json") }
+
+// compile plants a fault and has the compiler look at it.
+func (f *fault) compile(ctx context.Context, root, dir string) error {
+	if err := f.plant(root, dir); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay="+overlayOf(f, dir))
+	for _, e := range f.edits {
+		cmd.Args = append(cmd.Args, "./"+filepath.Dir(e.file))
+	}
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("fault %s does not compile: %w\n%s", f.name, err, out)
+	}
+	return nil
 }

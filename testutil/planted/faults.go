@@ -23,7 +23,7 @@ var faults = []fault{
 	return nil`,
 	}}},
 	{"seal-not-checked", "an entry is taken from the log whatever its checksum", []edit{{
-		"rpcserver/logstore/seal.go", `case sealed != fits, !sealed && index >= since:`, `case !sealed && index >= since:`,
+		"rpcserver/logstore/seal.go", `case sealed != fits, !sealed && index >= since:`, `case fits && !sealed, !sealed && index >= since:`,
 	}}},
 
 	{"acknowledged-early", "a write that takes longer than a second is acknowledged before it is committed", []edit{{

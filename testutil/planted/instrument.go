@@ -32,6 +32,10 @@ var instruments = []instrument{
 		in: []string{"./testutil/cluster"}, run: "^TestCorruption|^TestForeignFiles", timeout: 4 * time.Minute,
 	},
 	{
+		name: "chaos", kind: "chaos in virtual time",
+		in: []string{"./testutil/chaos"}, run: "^TestChaos$", env: []string{"CHAOS_SEEDS=40"}, timeout: 6 * time.Minute,
+	},
+	{
 		name: "power", kind: "loss of power, real process", patient: true,
 		in: []string{"./testutil/netns"}, run: "^TestPowerLossAfterASnapshot$", env: []string{"PRAETOR_CHAOS_RUNS=1"}, timeout: 4 * time.Minute,
 	},

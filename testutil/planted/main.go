@@ -50,6 +50,11 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
+	for i := range chosen {
+		if err := chosen[i].compile(ctx, root, temp); err != nil {
+			return err
+		}
+	}
 	var table strings.Builder
 	table.WriteString("| fault | what goes wrong | found by | after |\n|---|---|---|---|\n")
 	caught := 0
@@ -85,10 +90,7 @@ func choose(only string) ([]fault, error) {
 
 // hunt plants a fault and tries the instruments until one finds it.
 func hunt(ctx context.Context, f *fault, root, temp string) (*instrument, *finding, error) {
-	overlay, err := f.plant(root, temp)
-	if err != nil {
-		return nil, nil, err
-	}
+	overlay := overlayOf(f, temp)
 	var took time.Duration
 	for i := range instruments {
 		if err := instruments[i].prove(ctx, root, temp); err != nil {
