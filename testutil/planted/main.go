@@ -7,13 +7,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
-	only := flag.String("fault", "", "plant only the fault of this `name`")
+	only := flag.String("fault", "", "plant only the faults of these `names`, with commas between them")
 	list := flag.Bool("list", false, "say what there is to plant, and do nothing")
 	flag.Parse()
 
@@ -67,7 +68,7 @@ func run(ctx context.Context, only string) error {
 		fmt.Print(line)
 		table.WriteString(line)
 		if found != nil {
-			fmt.Printf("  %s\n", found.said)
+			fmt.Printf("    %s\n", strings.ReplaceAll(found.said, "\n", "\n    "))
 			caught++
 		}
 	}
@@ -76,16 +77,18 @@ func run(ctx context.Context, only string) error {
 }
 
 // choose returns the faults to plant, all of them if only is empty.
-func choose(only string) ([]fault, error) {
+func choose(only string) (chosen []fault, err error) {
 	if only == "" {
 		return faults, nil
 	}
-	for i := range faults {
-		if faults[i].name == only {
-			return faults[i : i+1], nil
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no fault %q: -list names them", name)
 		}
+		chosen = append(chosen, faults[i])
 	}
-	return nil, fmt.Errorf("there is no fault %q: -list names them", only)
+	return chosen, nil
 }
 
 // hunt plants a fault and tries the instruments until one finds it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -149,9 +150,9 @@ func (l *listener) blame(e event) string {
 	return e.Package
 }
 
-// said is the first line that says what is wrong.
+// said is what the test has said, without what belongs to it in further lines,
+// or why the process ended.
 func (l *listener) said(test string) string {
-	lines := l.output[test]
 	for _, name := range []string{"", l.last} { // a panic may be noted down anywhere
 		for _, line := range l.output[name] {
 			if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
@@ -159,13 +160,14 @@ func (l *listener) said(test string) string {
 			}
 		}
 	}
-	for _, line := range lines {
-		// file_test.go:12: text
-		if _, text, ok := strings.Cut(line, ".go:"); ok {
-			if _, text, ok = strings.Cut(text, ": "); ok && strings.HasPrefix(line, "    ") {
-				return strings.TrimSpace(text)
-			}
+	var said []string
+	for _, line := range l.output[test] {
+		if m := message.FindStringSubmatch(line); m != nil {
+			said = append(said, strings.TrimSpace(m[1]))
 		}
 	}
-	return ""
+	return strings.Join(said, "\n")
 }
+
+// message is what a test says, behind the place where it does.
+var message = regexp.MustCompile(`^ +[a-z_]+\.go:[0-9]+: (.{1,250})`)
