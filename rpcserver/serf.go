@@ -221,6 +221,13 @@ func (s *Server) memberEvent(e serf.MemberEvent) {
 // addresses, host[:port]. It returns how many could be reached; the error is
 // about those that could not.
 func (s *Server) Join(addrs []string) (int, error) {
+	// Serf lets one join at a time, behind a mutex, on which virtual time stands still.
+	select {
+	case s.joining <- struct{}{}:
+		defer func() { <-s.joining }()
+	case <-s.ctx.Done():
+		return 0, errStopping
+	}
 	n, err := s.serf.Join(addrs, true)
 	if n == 0 && err != nil {
 		return 0, structs.Errorf(structs.Unreachable, "%v", err)

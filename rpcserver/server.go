@@ -64,6 +64,7 @@ type Server struct {
 	clusterID atomic.Value // string; see identity.go
 
 	readyTerm atomic.Uint64 // raft term in which we lead and have caught up
+	joining   chan struct{} // full: one is joining gossip
 	awaiting  atomic.Bool   // Config.AwaitState, until StartFrom has done its work
 	caughtUp  atomic.Bool   // has once had everything that the leader had, since it started
 	leader    signal        // fires when who leads, or whether we are ready, has changed
@@ -125,6 +126,7 @@ func New(config Config) (*Server, error) {
 		mend:       make(chan damage, 1),
 		replacing:  newTurnstile(),
 		stopped:    make(chan struct{}),
+		joining:    make(chan struct{}, 1),
 	}
 	s.awaiting.Store(config.AwaitState)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
