@@ -29,9 +29,9 @@ performance {
   raft_multiplier = 1
 }
 
-# How the raft log is kept: "boltdb", one file, or "wal", segments that are only appended to. Without it, a server goes on with
-# the log that it has. "praetor operator raft convert" changes that of a stopped server first.
-# raft_logstore { backend = "wal" }
+# How the raft log is kept: "wal", segments that are only appended to, or "boltdb", one file. Without it, a server goes on with
+# the log that it has, and a new one takes "wal". "praetor operator raft convert" changes that of a stopped server first.
+# raft_logstore { backend = "boltdb" }
 
 # Servers compare their states; one that differs from the others goes out of service until it has theirs. The same on all
 # three. See docs/reliability.md.
