@@ -29,7 +29,11 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 	var last *state.Store
 	for ran := false; ; ran, ctx = true, until {
 		if q.RequireConsistent || !q.AllowStale && s.pauses.Load().stoodStill() {
-			if err := s.proveLeadership(ctx); err != nil {
+			proof := ctx
+			if !ran { // the caller may have closed its half of the connection, and still gets its answer
+				proof = context.WithoutCancel(ctx)
+			}
+			if err := s.proveLeadership(proof); err != nil {
 				if ran && ctx.Err() != nil {
 					return nil // the time is up, not the leadership
 				}

@@ -157,7 +157,7 @@ func TestSecondProcessOnTheSameDataDirectory(t *testing.T) {
 
 func TestStartRefusesADamagedLog(t *testing.T) {
 	t.Parallel()
-	p := testutil.NewProcess(t, "-bootstrap")
+	p := testutil.NewProcess(t, "-bootstrap", "-hcl", `raft_logstore { backend = "boltdb" }`)
 	p.Start()
 	p.AwaitLeader()
 	if err := p.Client().KV().Put(context.Background(), "k", []byte("the-value")); err != nil {
