@@ -27,7 +27,8 @@ func TestFullDiskHeals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := netns.NewCluster(t, 1, 3, func() *netns.Disk { return netns.NewTmpfs(t, int64(test.size)<<20) },
-				"-hcl", fmt.Sprintf("limits { disk_reserve_mb = %d }", test.reserve))
+				"-hcl", fmt.Sprintf("limits { disk_reserve_mb = %d }", test.reserve),
+				"-hcl", "raft_logstore { wal { segment_size_mb = 4 } }") // a segment takes its space at once
 			w := turnWriter{t: t, size: 50_000, acknowledged: map[string]bool{}}
 			w.until(c, true)
 			for round, hit := range [][]*netns.Server{c.Servers, c.Servers[:1], c.Servers[1:], c.Servers} {
