@@ -25,7 +25,7 @@ type measure struct {
 }
 
 var measures = []measure{
-	{"(a) raft, raft-boltdb, empty FSM, in process", setupFloor},
+	{"(a) raft, raft-wal, empty FSM, in process", setupFloor},
 	{"(b) the same with our FSM", setupFSM},
 	{"(c) KV.Apply, Go client, one connection", setupRPCPut},
 	{"(c) KV.Get, Go client, one connection", setupRPCGet},

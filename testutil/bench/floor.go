@@ -2,14 +2,14 @@ package bench
 
 import (
 	"io"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
+	raftwal "github.com/hashicorp/raft-wal"
 
 	"praetor/structs"
 )
@@ -27,8 +27,8 @@ type emptySnapshot struct{}
 func (emptySnapshot) Persist(sink raft.SnapshotSink) error { return sink.Close() }
 func (emptySnapshot) Release()                             {}
 
-// Floor is raft with raft-boltdb and a state machine that does nothing, in this process: the rate at which it takes
-// commands is what a server cannot exceed.
+// Floor is raft with raft-wal, the log store of a new server, and a state machine that does nothing, in this process:
+// the rate at which it takes commands is what a server cannot exceed.
 func Floor(tb testing.TB) Op {
 	tb.Helper()
 	entry, err := structs.EncodeCommand(Put(0))
@@ -42,10 +42,11 @@ func Floor(tb testing.TB) Op {
 // StartRaft starts a raft of one server on disk, set up as rpcserver sets its up.
 func StartRaft(tb testing.TB, machine raft.FSM) *raft.Raft {
 	dir := tb.TempDir()
-	store, err := raftboltdb.New(raftboltdb.Options{
-		Path:        filepath.Join(dir, "raft.db"),
-		BoltOptions: &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
-	})
+	log := filepath.Join(dir, "wal")
+	if err := os.Mkdir(log, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	store, err := raftwal.Open(log)
 	if err != nil {
 		tb.Fatal(err)
 	}
