@@ -38,7 +38,8 @@ func NewTmpfs(t testing.TB, size int64) *Disk {
 	return d
 }
 
-// Fill takes what space is left, and returns what gives it back.
+// Fill takes what space is left, and returns what gives it back. ext4 may hand
+// the space out a little later, when its journal has committed.
 func (d *Disk) Fill() (free func()) {
 	d.t.Helper()
 	name := filepath.Join(d.Dir, "ballast")
