@@ -30,7 +30,8 @@ const (
 
 // httpServer serves the API at all its addresses.
 type httpServer struct {
-	server    http.Server
+	server    *http.Server
+	keys      *keyServer
 	listeners []*apiListener
 	cancel    context.CancelFunc // ends requests
 	serving   sync.WaitGroup
@@ -40,16 +41,11 @@ type httpServer struct {
 func (a *Agent) listen() (*httpServer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &httpServer{cancel: cancel}
-	h.server = http.Server{
-		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    a.config.HTTPConfig.MaxHeaderBytes,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          a.logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn}),
-		TLSConfig: a.webTLS.incoming([]string{"h2", "http/1.1"}, func(hello *tls.ClientHelloInfo) {
-			hello.Conn.(*apiConn).trusted()
-		}),
-	}
+	h.server = newHTTPServer(ctx, a.config.HTTPConfig.MaxHeaderBytes, a.logger.Named("http"))
+	h.server.TLSConfig = a.webTLS.incoming([]string{"h2", "http/1.1"}, func(hello *tls.ClientHelloInfo) {
+		hello.Conn.(*apiConn).trusted()
+	})
+	h.keys = newKeyServer(ctx, a.logger.Named("http"))
 	conns := &connCounts{by: map[string]int{}}
 	for _, at := range []struct {
 		key   string
@@ -77,6 +73,16 @@ func (a *Agent) listen() (*httpServer, error) {
 		}
 	}
 	return h, nil
+}
+
+func newHTTPServer(ctx context.Context, maxHeaderBytes int, logger hclog.Logger) *http.Server {
+	return &http.Server{
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn}),
+	}
 }
 
 // listenAt listens at an IP and port, or at "unix:///path".
@@ -184,16 +190,15 @@ func (h *httpServer) urls() []string {
 
 // serve answers requests until stopAccepting.
 func (h *httpServer) serve(handler http.Handler) {
-	h.server.Handler = handler
+	h.server.Handler, h.keys.handler = handler, handler
+	go func() { _ = h.server.Serve(h.keys.others) }() // until close
 	for _, l := range h.listeners {
 		h.serving.Go(func() {
-			var err error
+			serve := h.keys.accept
 			if l.secure {
-				err = h.server.ServeTLS(l, "", "")
-			} else {
-				err = h.server.Serve(l)
+				serve = func(l net.Listener) error { return h.server.ServeTLS(l, "", "") }
 			}
-			if !errors.Is(err, net.ErrClosed) {
+			if err := serve(l); !errors.Is(err, net.ErrClosed) {
 				h.server.ErrorLog.Printf("no longer serving %s: %v", l.Addr(), err)
 			}
 		})
@@ -220,6 +225,7 @@ func (h *httpServer) close() {
 	h.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
+	h.keys.stop(ctx)
 	if h.server.Shutdown(ctx) != nil {
 		h.server.Close()
 	}
