@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"praetor/rpcserver/wire"
@@ -81,10 +82,12 @@ func (s *Server) serveRPC(conn net.Conn, budget *budget) {
 		waiting: ctx,
 		budget:  budget,
 		running: map[uint64]context.CancelFunc{},
+		next:    make(chan rpcCall),
 	}
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	err := c.read()
 	cancel() // wakes the reads that wait; they answer with what they have
+	close(c.next)
 	c.calls.Wait()
 	stop()
 	if structs.IsCode(err, structs.TooLarge) {
@@ -100,6 +103,8 @@ type rpcConn struct {
 	waiting context.Context // of reads that wait; ends when the peer sends no more
 	budget  *budget
 	calls   sync.WaitGroup
+	next    chan rpcCall // to goroutines that have nothing to do
+	idle    atomic.Int32 // how many there are, at most maxIdle
 
 	mu      sync.Mutex // guards running
 	running map[uint64]context.CancelFunc
@@ -140,25 +145,55 @@ func (c *rpcConn) read() error {
 	}
 }
 
+// rpcCall is a request that is being carried out.
+type rpcCall struct {
+	method *method
+	header wire.Request
+	args   any
+	size   int // bytes of the request
+	ctx    context.Context
+	done   func()
+}
+
 // start runs one call beside the others, once there is room for it. A call
 // that does not wait is carried through even if its caller hangs up; one that
 // waits can be found by a cancel.
 func (c *rpcConn) start(m *method, header wire.Request, args any, size int) {
 	c.budget.take(size)
-	ctx, done := c.server.ctx, func() {}
+	call := rpcCall{method: m, header: header, args: args, size: size, ctx: c.server.ctx, done: func() {}}
 	if mayWait(args) {
-		ctx, done = c.cancellable(header.Seq)
+		call.ctx, call.done = c.cancellable(header.Seq)
 	}
 	if header.Forwarded {
-		ctx = context.WithValue(ctx, forwardedKey{}, true)
+		call.ctx = context.WithValue(call.ctx, forwardedKey{}, true)
 	}
-	c.calls.Go(func() {
-		reply := m.newReply()
-		err := c.server.guarded(ctx, m, args, reply)
-		c.answer(&header, err, reply)
-		done()
-		c.budget.give(size)
-	})
+	select {
+	case c.next <- call:
+	default:
+		c.calls.Go(func() { c.carryOut(call) })
+	}
+}
+
+// maxIdle is how many goroutines of a connection wait for its next calls.
+const maxIdle = 64
+
+// carryOut runs a call and those that come next. A goroutine that has run one has
+// the stack for another; to let it grow anew was a tenth of the cost of a call.
+func (c *rpcConn) carryOut(call rpcCall) {
+	for more := true; more; {
+		reply := call.method.newReply()
+		err := c.server.guarded(call.ctx, call.method, call.args, reply)
+		c.answer(&call.header, err, reply)
+		call.done()
+		c.budget.give(call.size)
+		call = rpcCall{} // nothing of it is kept
+		if c.idle.Add(1) > maxIdle {
+			more = false
+		} else {
+			call, more = <-c.next
+		}
+		c.idle.Add(-1)
+	}
 }
 
 func (c *rpcConn) cancellable(seq uint64) (ctx context.Context, done func()) {
