@@ -63,7 +63,8 @@ func (s *keyServer) accept(l net.Listener) error {
 			continue
 		}
 		pause = 5 * time.Millisecond
-		c := &keyConn{Conn: conn, server: s, in: bufio.NewReaderSize(conn, headRoom), header: http.Header{}}
+		c := &keyConn{Conn: conn, server: s, header: http.Header{}}
+		c.take()
 		s.mu.Lock()
 		s.conns[c] = struct{}{}
 		s.mu.Unlock()
@@ -92,8 +93,10 @@ func (s *keyServer) each(do func(*keyConn)) {
 type keyConn struct {
 	net.Conn
 	server   *keyServer
-	in       *bufio.Reader
-	peer     string    // once asked for
+	in       *bufio.Reader // on top of Read; nil while a request waits
+	ahead    []byte        // read before in was there again, at most a byte
+	room     [1]byte       // for ahead
+	peer     string        // once asked for
 	deadline time.Time // of reads; moved on once a second, since that has a price
 	body     keyBody
 
@@ -118,6 +121,9 @@ func (c *keyConn) serve() {
 		if kept {
 			c.Close()
 		}
+		if c.in != nil {
+			c.release()
+		}
 	}()
 	for c.await() {
 		r := c.next()
@@ -131,6 +137,30 @@ func (c *keyConn) serve() {
 			return
 		}
 	}
+}
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headRoom) }}
+
+// take gets a buffer to read into.
+func (c *keyConn) take() {
+	c.in = readers.Get().(*bufio.Reader)
+	c.in.Reset(c)
+}
+
+// release gives the empty buffer up.
+func (c *keyConn) release() {
+	c.in.Reset(nil)
+	readers.Put(c.in)
+	c.in = nil
+}
+
+// Read reads what is ahead, and from the connection. More than a byte comes of a
+// request in any case, so it does not wait for long with that one in hand.
+func (c *keyConn) Read(p []byte) (int, error) {
+	n := copy(p, c.ahead)
+	c.ahead = c.ahead[n:]
+	more, err := c.Conn.Read(p[n:])
+	return n + more, err
 }
 
 // await waits until a request begins.
@@ -236,18 +266,21 @@ func (c *keyConn) answer(r *http.Request) bool {
 }
 
 // watch returns a context that ends when the client hangs up. The function
-// returned must be called before the connection is read from again.
+// returned must be called before the connection is read from again. Meanwhile
+// the connection has no buffer: those who wait are many.
 func (c *keyConn) watch(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	if c.body.left > 0 || c.in.Buffered() > 0 {
 		return ctx, cancel // something is there to read: net/http does not look behind it either
 	}
+	c.release()
 	c.deadline = time.Time{}
 	_ = c.SetReadDeadline(c.deadline)
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		if _, err := c.in.Peek(1); err != nil {
+		n, _ := c.Conn.Read(c.room[:])
+		if c.ahead = c.room[:n]; n == 0 {
 			cancel()
 		}
 	}()
@@ -255,6 +288,7 @@ func (c *keyConn) watch(ctx context.Context) (context.Context, func()) {
 		cancel()
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 		<-watching
+		c.take()
 	}
 }
 
