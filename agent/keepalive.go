@@ -97,7 +97,7 @@ type keyConn struct {
 	ahead    []byte        // read before in was there again, at most a byte
 	room     [1]byte       // for ahead
 	peer     string        // once asked for
-	deadline time.Time // of reads; moved on once a second, since that has a price
+	deadline time.Time     // of reads; moved on once a second, since that has a price
 	body     keyBody
 
 	header  http.Header
