@@ -146,7 +146,7 @@ func (w *Writer) writeKV(before, entry *structs.DirEntry, l lock) {
 			return
 		}
 	}
-	KVs.put(w, &row)
+	KVs.replace(w, before, &row)
 	w.changed(KVs.name)
 }
 

@@ -101,7 +101,7 @@ func (w *Writer) loseLock(before *structs.DirEntry, s *structs.Session) {
 	row := *before
 	l.on(&row)
 	row.ModifyIndex = w.index
-	KVs.put(w, &row)
+	KVs.replace(w, before, &row)
 	w.changed(KVs.name)
 }
 

@@ -129,6 +129,8 @@ type Writer struct {
 	journal []change // what the command at work has changed so far
 	noted   string   // the table whose index row that command raised last
 
+	fresh map[string]*structs.IndexEntry // index rows that nobody else sees yet, by table
+
 	store    *Store
 	metadata bool     // system metadata has changed
 	changes  []Change // of keys, by the commands before the one at work
@@ -168,6 +170,7 @@ func (w *Writer) Undo() {
 		}
 	}
 	w.noted = ""
+	clear(w.fresh) // others have taken their place
 	clear(w.journal)
 	w.journal = w.journal[:0]
 }
@@ -187,12 +190,26 @@ func (w *Writer) Commit() {
 // Abort drops the transaction. After Commit it does nothing.
 func (w *Writer) Abort() { w.txn.Abort() }
 
-// changed notes that the command at work changed the table.
+// changed notes that the command at work changed the table. Most commands of a
+// transaction change the same one: a row that this transaction made is changed in
+// its place, which no Reader can see.
 func (w *Writer) changed(table string) {
-	if w.noted != table { // a command may change thousands of rows
-		Indexes.put(w, newIndexEntry(table, w.index))
-		w.noted = table
+	if w.noted == table { // a command may change thousands of rows
+		return
 	}
+	w.noted = table
+	if row := w.fresh[table]; row != nil {
+		was := *row
+		w.journal = append(w.journal, change{table: Indexes.name, before: &was, after: row})
+		row.Value = w.index
+		return
+	}
+	row := newIndexEntry(table, w.index)
+	Indexes.put(w, row)
+	if w.fresh == nil {
+		w.fresh = map[string]*structs.IndexEntry{}
+	}
+	w.fresh[table] = row
 }
 
 func (w *Writer) insert(table string, row any) {

@@ -184,9 +184,12 @@ func (t *Table[T]) Len(r *Reader) int {
 }
 
 // put stores row, in place of the one that had its key.
-func (t *Table[T]) put(w *Writer, row *T) {
+func (t *Table[T]) put(w *Writer, row *T) { t.replace(w, t.get(&w.Reader, t.key(row)), row) }
+
+// replace stores row in the place of before, which has its key; nil if no row has.
+func (t *Table[T]) replace(w *Writer, before, row *T) {
 	c := change{table: t.name, after: row}
-	if before := t.get(&w.Reader, t.key(row)); before != nil {
+	if before != nil {
 		c.before = before
 	}
 	w.journal = append(w.journal, c)
