@@ -197,6 +197,7 @@ func FuzzKeysAsNetHTTP(f *testing.F) {
 			for _, w := range []*twin{alone, both} {
 				conn := w.dial()
 				_, _ = conn.Write(sent)
+				synctest.Wait() // a reply that meets a client that is gone ends the connection, sooner or later
 				conn.Close()
 				synctest.Wait()
 			}
