@@ -127,7 +127,7 @@ func TestBlockingQueryEndsWithTheAgent(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the query is still waiting")
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("took %v to stop", took)
 	}
 }

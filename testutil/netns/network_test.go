@@ -52,8 +52,13 @@ func TestLinks(t *testing.T) {
 	}
 	n.Heal()
 	n.SetLink(n.Outside, a, netns.Link{Loss: 0.5})
-	if back, _ := ping(t, a, 6); back == 0 || back == 6 {
-		t.Errorf("%d of 6 came back over a lossy link", back)
+	tried, back := 0, 0
+	for tried < 40 && (back == 0 || back == tried) { // which ones are lost depends on what else the kernel sends
+		came, _ := ping(t, a, 1)
+		tried, back = tried+1, back+came
+	}
+	if back == 0 || back == tried {
+		t.Errorf("%d of %d came back over a lossy link", back, tried)
 	}
 	n.Heal()
 	n.Isolate(a)
