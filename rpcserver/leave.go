@@ -49,7 +49,7 @@ func (s *Server) awaitRemoval() {
 			return
 		}
 	}
-	s.logger.Warn("leaving although the leader has not yet taken us out of raft")
+	s.logger.Warn("leaving although no leader has taken this server out of raft yet: if 'praetor operator raft list-peers' goes on showing it, take it out with 'praetor operator raft remove-peer'", "id", s.config.NodeID)
 }
 
 func (s *Server) inConfiguration() bool {

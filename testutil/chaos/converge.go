@@ -7,10 +7,12 @@ import (
 	"maps"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/serf/serf"
 
 	"praetor/structs"
 	"praetor/testutil"
@@ -95,11 +97,40 @@ func (n *nemesis) places() error {
 		for _, server := range future.Configuration().Servers {
 			got[n.nameOf(string(server.ID))] = server.Suffrage
 		}
+		n.excuse(got)
 		if !maps.Equal(got, want) {
 			return fmt.Errorf("%s has the raft configuration %v, want %v; %s leads", m.name(), got, want, leader.name())
 		}
 	}
 	return nil
+}
+
+// excuse takes servers out of a raft configuration that have left for good and
+// may still be in it: where nobody heard them say so, they are dead to the
+// others, and a dead voter stays until another has come in its place. To take it
+// out would leave an even number.
+func (n *nemesis) excuse(configuration map[string]raft.ServerSuffrage) {
+	voters := 0
+	for _, suffrage := range configuration {
+		if suffrage == raft.Voter {
+			voters++
+		}
+	}
+	for _, m := range n.machines {
+		if m.state == gone && voters%2 == 1 && configuration[m.name()] == raft.Voter && !n.heardLeave(m) {
+			delete(configuration, m.name())
+			voters--
+		}
+	}
+}
+
+// heardLeave reports whether some server knows that m has left.
+func (n *nemesis) heardLeave(m *machine) bool {
+	return slices.ContainsFunc(n.up(), func(other *machine) bool {
+		return slices.ContainsFunc(other.Members(), func(s serf.Member) bool {
+			return s.Name == m.name() && s.Status == serf.StatusLeft
+		})
+	})
 }
 
 func (n *nemesis) nameOf(id string) string {
