@@ -6,16 +6,16 @@ import "os"
 // sync at its end, which counts, has little left to do: who waits for that waits
 // less, and so does who else syncs at that moment.
 type earlySync struct {
-	path  string
+	sync  func() error  // of the file
 	since int64         // bytes written since the last sync began
 	done  chan struct{} // closed when that has ended; nil before the first
+	err   error         // of the first that failed; read it when done is closed
 }
 
 // earlySyncStep is how many bytes are written before they are synced.
 const earlySyncStep = 16 << 20
 
-// wrote says that n bytes more are in the file. An error to sync them is not
-// lost: the sync at the end has it too.
+// wrote says that n bytes more are in the file.
 func (e *earlySync) wrote(n int) {
 	e.since += int64(n)
 	if e.since < earlySyncStep {
@@ -28,22 +28,31 @@ func (e *earlySync) wrote(n int) {
 			return
 		}
 	}
-	file, err := os.OpenFile(e.path, os.O_WRONLY, 0)
-	if err != nil {
-		return
-	}
 	done := make(chan struct{})
 	e.since, e.done = 0, done
 	go func() {
 		defer close(done)
-		_ = file.Sync()
-		file.Close()
+		if err := e.sync(); e.err == nil {
+			e.err = err
+		}
 	}()
 }
 
-// end waits for the sync that is under way.
-func (e *earlySync) end() {
+// end waits for the sync that is under way. The system tells an error once to
+// who has the file open: if the last sync is by the same, this error counts.
+func (e *earlySync) end() error {
 	if e.done != nil {
 		<-e.done
 	}
+	return e.err
+}
+
+// syncFile syncs a file that somebody else has open.
+func syncFile(path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return file.Sync()
 }

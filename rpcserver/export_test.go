@@ -1,8 +1,8 @@
 package rpcserver
 
 import (
-	"crypto/sha256"
 	"io"
+	"os"
 
 	"github.com/hashicorp/raft"
 
@@ -41,12 +41,28 @@ func OpenSnapshots(dir string) (Snapshots, error) {
 	return Snapshots{&indexedSnapshots{SnapshotStore: store, dir: dir, owner: "a server", ready: new(readySnapshot)}}, err
 }
 
-// Offer says what the next snapshot of this stream holds.
-func (s Snapshots) Offer(loaded *fsm.Loaded, stream []byte) {
-	s.ready.offer(loaded, sha256.Sum256(stream))
+// Upload is a snapshot on its way into raft.
+type Upload struct{ *upload }
+
+// Receive verifies and loads an archive, with its file in dir.
+func Receive(dir string, archive io.Reader) (Upload, error) {
+	u, err := receive(dir, archive, false)
+	return Upload{u}, err
 }
 
-// Withdraw takes that back.
+// File is where it is spooled.
+func (u Upload) File() *os.File { return u.spooled.File }
+
+// Loaded is what it was loaded into.
+func (u Upload) Loaded() *fsm.Loaded { return u.loaded }
+
+// Close closes it.
+func (u Upload) Close() { u.close() }
+
+// Linked reports whether a snapshot has taken the file of an upload.
+func Linked(sink raft.SnapshotSink) bool { return sink.(*notedSink).linked }
+
+// Withdraw forgets the state of the last upload.
 func (s Snapshots) Withdraw() { s.ready.withdraw() }
 
 // Bad is what was found to be wrong with a snapshot.
@@ -64,8 +80,8 @@ const (
 )
 
 // EarlySync returns what syncs a file while it is written, after so many bytes.
-func EarlySync(path string) (wrote func(int), syncing func() bool, end func()) {
-	e := &earlySync{path: path}
+func EarlySync(path string) (wrote func(int), syncing func() bool, end func() error) {
+	e := &earlySync{sync: func() error { return syncFile(path) }}
 	return e.wrote, func() bool { return e.done != nil }, e.end
 }
 

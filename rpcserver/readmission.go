@@ -104,11 +104,7 @@ func (s *Server) fetchState() (*fsm.Loaded, uint64, error) {
 		return nil, 0, err
 	}
 	defer in.Close()
-	dir := os.TempDir()
-	if s.config.DataDir != "" {
-		dir = filepath.Join(s.config.DataDir, "raft")
-	}
-	spooled, err := archive.Spool(dir, in, io.Discard)
+	spooled, err := archive.Spool(s.uploadDir(), in)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the leader's snapshot: %w", err)
 	}

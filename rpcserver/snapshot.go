@@ -1,20 +1,14 @@
 package rpcserver
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
 
-	"praetor/fsm"
-	"praetor/fsm/archive"
 	"praetor/structs"
 )
 
@@ -109,89 +103,27 @@ func (s *Server) saveHere(ctx context.Context, q *structs.SnapshotRequest, out *
 	return meta, nil
 }
 
-// checked is an archive that has been verified and decoded as a whole.
-type checked struct {
-	spooled *archive.Spooled
-	epoch   []byte      // record that goes behind its stream: a restore begins an epoch
-	loaded  *fsm.Loaded // of the stream and that record
-	dropped structs.Dropped
-}
-
-// check verifies an archive while it comes in, and loads it. Close what is
-// spooled.
-func (s *Server) check(in io.Reader, skipEnterprise bool) (c checked, err error) {
-	if c.epoch, err = newEpoch(); err != nil {
-		return c, fmt.Errorf("restore: %w", err)
-	}
-	dir := os.TempDir()
-	if s.config.DataDir != "" {
-		dir = filepath.Join(s.config.DataDir, "raft")
-	}
-	loading := fsm.StartLoad()
-	var also io.Writer = loading
-	if skipEnterprise {
-		also = io.Discard
-	}
-	// What is wrong with the archive is told before what is wrong with the stream
-	// in it, which may be the consequence.
-	c.spooled, err = archive.Spool(dir, in, also)
-	if errors.Is(err, archive.ErrCorrupt) {
-		err = structs.Errorf(structs.Corrupt, "%v", err)
-	}
-	if err == nil && skipEnterprise {
-		err = c.skip(dir, loading)
-	}
-	if err == nil {
-		_, _ = loading.Write(c.epoch)
-	}
-	if c.loaded, err = loading.Finish(err); err != nil && c.spooled != nil {
-		c.spooled.Close()
-	}
-	return c, err
-}
-
-// skip leaves the records of Consul Enterprise out of what is spooled, and loads
-// the rest.
-func (c *checked) skip(dir string, loading *fsm.Loading) error {
-	return c.spooled.Rewrite(dir, func(to io.Writer, from io.Reader) (err error) {
-		c.dropped, err = fsm.WithoutEnterprise(io.MultiWriter(to, loading), from)
-		return err
-	})
-}
-
-// sum is the SHA-256 of what raft is given.
-func (c *checked) sum() [sha256.Size]byte {
-	c.spooled.Sum.Write(c.epoch)
-	return [sha256.Size]byte(c.spooled.Sum.Sum(nil))
-}
-
 func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (structs.Dropped, error) {
 	if err := s.room(); err != nil {
 		return nil, err
 	}
-	c, err := s.check(in, skipEnterprise)
+	u, err := receive(s.uploadDir(), in, skipEnterprise)
 	if err != nil {
 		return nil, err
 	}
-	defer c.spooled.Close()
-	if len(c.dropped) > 0 {
-		s.logger.Warn("records of Consul Enterprise are left out of the restore", "records", c.dropped)
+	defer u.close()
+	if len(u.dropped) > 0 {
+		s.logger.Warn("records of Consul Enterprise are left out of the restore", "records", u.dropped)
 	}
-	meta := *c.spooled.Meta
-	meta.Size += int64(len(c.epoch))
-	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", c.loaded.Header.LastIndex)
-	before, sum := s.fsm.Store(), c.sum()
+	s.logger.Warn("restoring a snapshot: it replaces all that is there", "index", u.loaded.Header.LastIndex)
+	before := s.fsm.Store()
 	err = s.whileSettled(func() error {
-		if _, err := c.spooled.File.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
 		s.replacing.lock()
 		defer s.replacing.unlock()
-		s.readySnapshot.offer(c.loaded, sum)
 		defer s.readySnapshot.withdraw()
-		err := s.raft.Restore(&meta, io.MultiReader(c.spooled.File, bytes.NewReader(c.epoch)), time.Minute)
-		if err == nil && s.fsm.Store() != c.loaded.Store {
-			s.logger.Warn("the snapshot was loaded a second time: what was read back from the disk is not what was checked before")
+		err := s.raft.Restore(&u.meta, u, time.Minute)
+		if err == nil && s.fsm.Store() != u.loaded.Store {
+			s.logger.Warn("the snapshot was loaded a second time")
 		}
 		return err
 	})
@@ -207,7 +139,7 @@ func (s *Server) restoreHere(in io.Reader, skipEnterprise bool) (structs.Dropped
 	if err := s.barrier(time.Minute); err != nil {
 		return nil, applyError(err)
 	}
-	return c.dropped, s.reestablish()
+	return u.dropped, s.reestablish()
 }
 
 // whileSettled has raft restore at a time when no change of its configuration is

@@ -1,7 +1,6 @@
 package rpcserver
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -137,13 +136,12 @@ func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint
 	if err != nil {
 		return nil, err
 	}
-	if s.dir != "" {
-		sink = &notedSink{sink, s, index, c, earlySync{path: s.file(sink.ID()+".tmp", "state.bin")}}
+	if s.dir == "" {
+		return &memorySink{SnapshotSink: sink, ready: s.ready}, nil
 	}
-	if s.ready.offered() {
-		sink = &summedSink{sink, sha256.New(), s.ready}
-	}
-	return sink, nil
+	noted := &notedSink{SnapshotSink: sink, store: s, index: index, configuration: c}
+	noted.early.sync = func() error { return syncFile(filepath.Join(noted.tmp(), "state.bin")) }
+	return noted, nil
 }
 
 // notedSink makes it known when a snapshot is on disk.
@@ -153,7 +151,12 @@ type notedSink struct {
 	index         uint64
 	configuration raft.Configuration
 	early         earlySync
+	taken         *upload // what it holds, if it is one
+	linked        bool    // and its file is there under takenName
 }
+
+// tmp is the directory of the snapshot until it is whole.
+func (s *notedSink) tmp() string { return s.store.file(s.ID()+".tmp", "") }
 
 // Write writes to the snapshot.
 func (s *notedSink) Write(p []byte) (n int, err error) {
@@ -167,7 +170,7 @@ func (s *notedSink) Write(p []byte) (n int, err error) {
 
 // Cancel gives the snapshot up.
 func (s *notedSink) Cancel() error {
-	s.early.end()
+	_ = s.early.end()
 	return s.SnapshotSink.Cancel()
 }
 
@@ -177,8 +180,7 @@ func (s *notedSink) Close() error {
 }
 
 func (s *notedSink) close() error {
-	s.early.end()
-	if err := s.SnapshotSink.Close(); err != nil {
+	if err := s.finish(); err != nil {
 		return err
 	}
 	sum, err := s.store.sum(s.ID())
@@ -188,10 +190,21 @@ func (s *notedSink) close() error {
 	if err := writeDurable(s.store.file(s.ID(), "meta.sum"), sum); err != nil {
 		return err
 	}
+	if s.taken != nil {
+		s.store.ready.put(s.ID(), s.taken.loaded)
+	}
 	if s.store.log == nil {
 		return nil
 	}
 	return s.store.log.NoteSnapshot(s.index, s.configuration)
+}
+
+func (s *notedSink) finish() error {
+	if s.linked {
+		return s.closeLinked()
+	}
+	_ = s.early.end() // raft's sync has the error too
+	return s.SnapshotSink.Close()
 }
 
 // damagedDirs are the directories of snapshots that are damaged, those among

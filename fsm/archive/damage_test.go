@@ -249,7 +249,7 @@ func checkSameOrRefused(t *testing.T, what string, file []byte) bool {
 func TestSpool(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := archive.Spool(dir, bytes.NewReader(mustWrite(t, "some state")), io.Discard)
+	s, err := archive.Spool(dir, bytes.NewReader(mustWrite(t, "some state")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,12 +271,12 @@ func TestSpool(t *testing.T) {
 func TestSpoolRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := archive.Spool(dir, strings.NewReader("this is a text file"), io.Discard)
+	s, err := archive.Spool(dir, strings.NewReader("this is a text file"))
 	if s != nil || !errors.Is(err, archive.ErrCorrupt) || !errors.Is(err, gzip.ErrHeader) {
 		t.Errorf("text file: got %v, error %v", s, err)
 	}
 	checkEmpty(t, dir)
-	if _, err := archive.Spool(dir+"/missing", strings.NewReader(""), io.Discard); !errors.Is(err, os.ErrNotExist) || errors.Is(err, archive.ErrCorrupt) {
+	if _, err := archive.Spool(dir+"/missing", strings.NewReader("")); !errors.Is(err, os.ErrNotExist) || errors.Is(err, archive.ErrCorrupt) {
 		t.Errorf("missing folder: got error %v", err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 )
@@ -19,7 +18,6 @@ const maxSmallMember = 1 << 20
 type members struct {
 	state     io.Writer
 	stateSize int64
-	stateSum  hash.Hash // SHA-256
 	meta      []byte
 	sumsFile  []byte
 	sums      map[string][]byte // SHA-256 of every member seen, SHA256SUMS included
@@ -78,7 +76,7 @@ func (m *members) read(header *tar.Header, content io.Reader) error {
 	case sumsName:
 		m.sumsFile = small.Bytes()
 	case stateName:
-		m.stateSize, m.stateSum = n, sum
+		m.stateSize = n
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"encoding/json"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/hashicorp/raft"
@@ -13,23 +12,17 @@ import (
 // Read reads a whole archive from r, writes its state.bin to state as it comes, and returns its metadata.
 // It reads r to the end. Until Read has returned without an error, state holds unproven bytes.
 func Read(r io.Reader, state io.Writer) (*raft.SnapshotMeta, error) {
-	meta, _, err := readSummed(r, state)
-	return meta, err
-}
-
-// readSummed also returns the SHA-256 of state.bin, to which more can be added.
-func readSummed(r io.Reader, state io.Writer) (*raft.SnapshotMeta, hash.Hash, error) {
 	in, out := &source{r: r}, &sink{w: state}
-	meta, sum, err := read(in, out)
+	meta, err := read(in, out)
 	switch {
 	case err == nil:
-		return meta, sum, nil
+		return meta, nil
 	case in.err != nil:
-		return nil, nil, fmt.Errorf("read snapshot archive: %w", in.err)
+		return nil, fmt.Errorf("read snapshot archive: %w", in.err)
 	case out.err != nil:
-		return nil, nil, fmt.Errorf("write snapshot state: %w", out.err)
+		return nil, fmt.Errorf("write snapshot state: %w", out.err)
 	}
-	return nil, nil, corruptError{err}
+	return nil, corruptError{err}
 }
 
 // Decode is Read for a caller who uses the state as it comes. What is wrong with the archive is told before what use
@@ -59,41 +52,41 @@ func Verify(r io.Reader) (*raft.SnapshotMeta, error) {
 }
 
 // read returns plain errors; Read knows whose fault they are. The texts that Consul has too are Consul's.
-func read(in io.Reader, state io.Writer) (*raft.SnapshotMeta, hash.Hash, error) {
+func read(in io.Reader, state io.Writer) (*raft.SnapshotMeta, error) {
 	z, err := newInflater(in)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	m := &members{state: state, sums: make(map[string][]byte)}
 	if err := m.readAll(tar.NewReader(z)); err != nil {
 		if z.err != nil { // the tar reader only passes it on
-			return nil, nil, z.err
+			return nil, z.err
 		}
-		return nil, nil, err
+		return nil, err
 	}
 	if err := m.checkSums(); err != nil {
-		return nil, nil, fmt.Errorf("failed checking integrity of snapshot: %w", err)
+		return nil, fmt.Errorf("failed checking integrity of snapshot: %w", err)
 	}
 	n, err := io.Copy(io.Discard, z) // also makes gzip check its own checksum
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if n > 0 {
-		return nil, nil, fmt.Errorf("%d unread uncompressed bytes remain", n)
+		return nil, fmt.Errorf("%d unread uncompressed bytes remain", n)
 	}
 
 	var meta raft.SnapshotMeta
 	if err := json.Unmarshal(m.meta, &meta); err != nil {
-		return nil, nil, fmt.Errorf("failed to decode snapshot metadata: %w", err)
+		return nil, fmt.Errorf("failed to decode snapshot metadata: %w", err)
 	}
 	if err := checkMeta(&meta); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if m.stateSize != meta.Size {
-		return nil, nil, fmt.Errorf("failed checking integrity of snapshot: size didn't match, %s has %d bytes and %s says %d",
+		return nil, fmt.Errorf("failed checking integrity of snapshot: size didn't match, %s has %d bytes and %s says %d",
 			stateName, m.stateSize, metaName, meta.Size)
 	}
-	return &meta, m.stateSum, nil
+	return &meta, nil
 }
 
 // source and sink remember that reading or writing failed, which is not the archive's fault.

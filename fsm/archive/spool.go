@@ -1,78 +1,77 @@
 package archive
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/hashicorp/raft"
 )
 
-// Spooled is the verified content of an archive, ready to be restored.
+// Spooled is the content of an archive in a temporary file, of which nothing is left once it is closed, not even after a
+// crash where the system can do it.
 type Spooled struct {
 	Meta *raft.SnapshotMeta
-	File *os.File  // state.bin, positioned at its start
-	Sum  hash.Hash // SHA-256 of all that is in File
+	File *os.File // state.bin
+
+	name string // of File; "" if it has none
 }
 
-// Spool verifies the archive in r while it unpacks state.bin into a temporary file in dir. The caller closes the result.
-// Meanwhile it writes the same bytes, unproven, to also, which must take them all.
-func Spool(dir string, r io.Reader, also io.Writer) (*Spooled, error) {
-	file, err := os.CreateTemp(dir, "restore-*.tmp")
+// Spool verifies the archive in r while it unpacks state.bin into a temporary file in dir, and leaves that at its start.
+// The caller closes the result.
+func Spool(dir string, r io.Reader) (*Spooled, error) {
+	s, err := NewSpool(dir)
 	if err != nil {
-		return nil, fmt.Errorf("spool snapshot: %w", err)
+		return nil, err
 	}
-	// Where the system can do it, the file loses its name at once: then even a crash leaves nothing behind.
-	_ = os.Remove(file.Name())
-
-	s := &Spooled{File: file}
-	if s.Meta, s.Sum, err = readSummed(r, io.MultiWriter(file, also)); err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
+	if err := s.Fill(r, io.Discard); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// Close closes and removes the file; a second Close does nothing.
-func (s *Spooled) Close() error {
-	err := s.File.Close()
-	if errors.Is(err, fs.ErrClosed) {
-		return nil
+// NewSpool makes the file, for Fill.
+func NewSpool(dir string) (*Spooled, error) {
+	if file, err := createNameless(dir); err == nil {
+		return &Spooled{File: file}, nil
 	}
-	if rm := os.Remove(s.File.Name()); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-		err = errors.Join(err, rm)
+	file, err := os.CreateTemp(dir, "restore-*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("spool snapshot: %w", err)
+	}
+	s := &Spooled{File: file}
+	if os.Remove(file.Name()) != nil {
+		s.name = file.Name()
+	}
+	return s, nil
+}
+
+// Fill is Spool for a file that is there. What it puts into the file it writes to also, unproven, which must take it all.
+func (s *Spooled) Fill(r io.Reader, also io.Writer) (err error) {
+	if s.Meta, err = Read(r, io.MultiWriter(s.File, also)); err == nil {
+		_, err = s.File.Seek(0, io.SeekStart)
 	}
 	return err
 }
 
-// Rewrite puts what rewrite makes of the content in its place.
-func (s *Spooled) Rewrite(dir string, rewrite func(to io.Writer, from io.Reader) error) error {
-	file, err := os.CreateTemp(dir, "restore-*.tmp")
-	if err != nil {
-		return fmt.Errorf("spool snapshot: %w", err)
+// Link syncs the file and gives it a name, which stays. Not every system and file system can do that: where it fails, the
+// file can still be copied.
+func (s *Spooled) Link(name string) error {
+	if err := s.File.Sync(); err != nil {
+		return err
 	}
-	_ = os.Remove(file.Name())
-	next := &Spooled{Meta: new(raft.SnapshotMeta), File: file, Sum: sha256.New()}
-	*next.Meta = *s.Meta
-	if _, err = s.File.Seek(0, io.SeekStart); err == nil {
-		err = rewrite(io.MultiWriter(file, next.Sum), s.File)
+	return linkNameless(s.File, name)
+}
+
+// Close closes the file and, without Link, removes it; a second Close does nothing.
+func (s *Spooled) Close() error {
+	err := s.File.Close()
+	if errors.Is(err, os.ErrClosed) {
+		return nil
 	}
-	if err == nil {
-		next.Meta.Size, err = file.Seek(0, io.SeekCurrent)
+	if s.name != "" {
+		err = errors.Join(err, os.Remove(s.name))
 	}
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return errors.Join(err, next.Close())
-	}
-	before := *s
-	*s = *next
-	return before.Close()
+	return err
 }

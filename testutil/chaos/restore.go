@@ -20,7 +20,7 @@ type savedArchive struct {
 }
 
 func readArchive(content []byte) (*savedArchive, error) {
-	spooled, err := archive.Spool(os.TempDir(), bytes.NewReader(content), io.Discard)
+	spooled, err := archive.Spool(os.TempDir(), bytes.NewReader(content))
 	if err != nil {
 		return nil, err
 	}

@@ -155,7 +155,7 @@ func (r *rebuild) load(ctx context.Context, target backup.Target) error {
 		_ = w.CloseWithError(err)
 		fetched <- err
 	}()
-	spooled, err := archive.Spool(r.dir, in, io.Discard)
+	spooled, err := archive.Spool(r.dir, in)
 	_ = in.CloseWithError(err)
 	if fetchErr := <-fetched; fetchErr != nil { // which says more
 		err = fetchErr
