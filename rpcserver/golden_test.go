@@ -9,14 +9,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"praetor/rpcserver"
 	"praetor/structs"
+	"praetor/testutil"
 )
 
-// fillTo writes until the next raft index is index.
+// fillTo writes until the next raft index is index, once the leader has written
+// what it writes by itself.
 func fillTo(t *testing.T, s *rpcserver.Server, index uint64) {
 	t.Helper()
+	testutil.Eventually(t, time.Minute, "the server is in its catalog", func() error {
+		var reply structs.IndexedNodeServices
+		err := s.Call(context.Background(), "Catalog.NodeServices", &structs.NodeSpecificRequest{Datacenter: "dc1", Node: "alone"}, &reply)
+		if err == nil && (reply.NodeServices == nil || len(reply.NodeServices.Services) == 0) {
+			err = structs.ErrNoLeader
+		}
+		return err
+	})
 	for {
 		next := s.Raft().LastIndex() + 1
 		if next == index {
