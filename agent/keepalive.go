@@ -229,6 +229,9 @@ func parse(head []byte) *http.Request {
 	p.head.Reset(head)
 	p.in.Reset(&p.head)
 	r, err := http.ReadRequest(p.in)
+	if p.in.Buffered()+p.head.Len() > 0 {
+		return nil // its lines end otherwise than we think, and it is over before
+	}
 	if err != nil || r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.TransferEncoding != nil {
 		return nil
 	}

@@ -31,6 +31,23 @@ type twin struct {
 	seen   []string   // what the handler was asked
 }
 
+// seenBody remembers what was read of a body, and how that ended at first.
+type seenBody struct {
+	io.ReadCloser
+	bytes []byte
+	end   error
+}
+
+// Read reads on.
+func (b *seenBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.bytes = append(b.bytes, p[:n]...)
+	if b.end == nil {
+		b.end = err
+	}
+	return n, err
+}
+
 const twinAddr = "10.0.0.1:80"
 
 // newTwin must be called in a bubble. alone: without a keyServer.
@@ -48,11 +65,13 @@ func newTwin(t *testing.T, alone bool, handler http.HandlerFunc) *twin {
 	w.server.listeners = []*apiListener{{Listener: l, settings: func() *config.Runtime { return &config.Runtime{} }, conns: &connCounts{by: map[string]int{}}}}
 	recorded := http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		out.Header()["Date"] = nil
+		body := &seenBody{ReadCloser: r.Body}
+		r.Body = body
 		handler(out, r)
-		body, err := io.ReadAll(r.Body)
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.seen = append(w.seen, fmt.Sprintf("%s %s %s %q %v %v", r.Method, r.RequestURI, r.Host, body, err, r.RemoteAddr != ""))
+		w.seen = append(w.seen, fmt.Sprintf("%s %s %s %q %v %v", r.Method, r.RequestURI, r.Host, body.bytes, body.end, r.RemoteAddr != ""))
 	})
 	if alone {
 		w.server.server.Handler = recorded
@@ -159,6 +178,7 @@ var dialogues = map[string][]string{
 	"two hosts":           {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"},
 	"a folded line":       {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\nName: 1\r\n 2\r\n\r\n"},
 	"bare newlines":       {"GET /v1/kv/a HTTP/1.1\nHost: x\n\nGET /v1/kv/b HTTP/1.1\nHost: x\n\n"},
+	"a bare newline":      {"GET /v1/kv/a HTTP/1.1\r\nHost: x\n\r\nGET /v1/kv/b\x00 HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/kv/c HTTP/1.1\r\nHost: x\r\n\r\n"},
 	"a bad escape":        {"GET /v1/kv/%zz HTTP/1.1\r\nHost: x\r\n\r\n"},
 	"another method":      {"POST /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"},
 	"HEAD":                {"HEAD /v1/kv/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"},
@@ -191,6 +211,7 @@ func FuzzKeysAsNetHTTP(f *testing.F) {
 	for _, pieces := range dialogues {
 		f.Add([]byte(strings.Join(pieces, "")))
 	}
+	f.Add([]byte("PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabcde"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			alone, both := newTwin(t, true, echo), newTwin(t, false, echo)
