@@ -14,6 +14,9 @@ import (
 // maxSmallMember bounds meta.json and SHA256SUMS, which are held in memory. Consul writes a few hundred bytes.
 const maxSmallMember = 1 << 20
 
+// copyPiece is how much is passed on at a time: each costs a write, and wakes whoever takes it.
+const copyPiece = 256 << 10
+
 // members is what a walk through the tar collects.
 type members struct {
 	state     io.Writer
@@ -65,7 +68,7 @@ func (m *members) read(header *tar.Header, content io.Reader) error {
 	if name == stateName {
 		to = m.state
 	}
-	n, err := io.Copy(io.MultiWriter(to, sum), content)
+	n, err := io.CopyBuffer(io.MultiWriter(to, sum), content, make([]byte, 1+min(header.Size, copyPiece-1)))
 	if err != nil {
 		return fmt.Errorf("failed reading snapshot: %q ends early: %w", name, err)
 	}
