@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -278,6 +279,69 @@ func TestSpoolRefuses(t *testing.T) {
 	checkEmpty(t, dir)
 	if _, err := archive.Spool(dir+"/missing", strings.NewReader("")); !errors.Is(err, os.ErrNotExist) || errors.Is(err, archive.ErrCorrupt) {
 		t.Errorf("missing folder: got error %v", err)
+	}
+}
+
+// A disk that takes no more says nothing about the archive, wherever in it that is.
+func TestFillFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	broken := errors.New("disk is gone")
+	for _, size := range []int{0, 10, 3 << 20} {
+		file := mustWrite(t, string(kvState(3<<20)))
+		s, err := archive.NewSpool(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Fill(bytes.NewReader(file), &limited{size, broken})
+		if !errors.Is(err, broken) && size < 3<<20 || err != nil && size == 3<<20 || errors.Is(err, archive.ErrCorrupt) {
+			t.Errorf("a disk of %d bytes: got error %v", size, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	checkEmpty(t, dir)
+}
+
+// limited takes some bytes.
+type limited struct {
+	left int
+	err  error
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) > l.left {
+		return 0, l.err
+	}
+	l.left -= len(p)
+	return len(p), nil
+}
+
+// What has got a name stays.
+func TestLink(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := archive.Spool(dir, bytes.NewReader(mustWrite(t, "some state")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "kept")
+	err = s.Link(name)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Link(name); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a name that is taken: got error %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(name); err != nil || string(got) != "some state" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -49,7 +49,12 @@ func NewSpool(dir string) (*Spooled, error) {
 
 // Fill is Spool for a file that is there. What it puts into the file it writes to also, unproven, which must take it all.
 func (s *Spooled) Fill(r io.Reader, also io.Writer) (err error) {
-	if s.Meta, err = Read(r, io.MultiWriter(s.File, also)); err == nil {
+	out := writeBehind(io.MultiWriter(s.File, also))
+	s.Meta, err = Read(r, out)
+	if failed := out.finish(); failed != nil && err == nil {
+		err = fmt.Errorf("write snapshot state: %w", failed)
+	}
+	if err == nil {
 		_, err = s.File.Seek(0, io.SeekStart)
 	}
 	return err
