@@ -125,8 +125,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	if q.Has("close") {
 		w.Header()["Connection"] = connClose
 	}
-	if size, err := strconv.Atoi(q.Get("size")); err == nil {
-		w.Header()["Content-Length"] = []string{q.Get("size")}
+	if size, err := strconv.Atoi(q.Get("size")); err == nil && size >= 0 && size <= 1<<20 {
+		w.Header()["Content-Length"] = []string{strconv.Itoa(size)}
 		_, _ = io.WriteString(w, strings.Repeat("x", size))
 		return
 	}
