@@ -60,13 +60,16 @@ func (s *Spooled) Fill(r io.Reader, also io.Writer) (err error) {
 	return err
 }
 
-// Link syncs the file and gives it a name, which stays. Not every system and file system can do that: where it fails, the
-// file can still be copied.
+// Link gives the file a name, which stays, and syncs it; to sync the folder is the caller's. Not every system and file
+// system can do that: where it fails, the file can still be copied.
 func (s *Spooled) Link(name string) error {
-	if err := s.File.Sync(); err != nil {
+	if err := linkNameless(s.File, name); err != nil {
 		return err
 	}
-	return linkNameless(s.File, name)
+	if err := s.File.Sync(); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
 }
 
 // Close closes the file and, without Link, removes it; a second Close does nothing.
