@@ -260,7 +260,7 @@ func TestHTTPSWantsCertificates(t *testing.T) {
 	ca := newAuthority(t)
 	own := ca.issue(t, "web", "web.example")
 	a := start(t, settings(t, ca.section("https", "web", "verify_incoming = true")+` ports { http = -1 https = 8501 }
-		limits { https_handshake_timeout = "100ms" }`))
+		limits { https_handshake_timeout = "2s" }`))
 	for _, certs := range [][]tls.Certificate{nil, {own}} {
 		c := &http.Client{Transport: &http.Transport{
 			DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.pool, ServerName: "web.example", Certificates: certs},

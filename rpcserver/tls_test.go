@@ -123,7 +123,7 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	s := startServer(t, func(c *rpcserver.Config) {
-		c.HandshakeTimeout = 100 * time.Millisecond
+		c.HandshakeTimeout = 2 * time.Second
 		c.TLS.Incoming = ca.config("server.dc1.consul")
 	})
 	newRaw(t, dialRaw(t, s, wire.ByteTLS)).mustEnd()
