@@ -56,6 +56,8 @@ var faults = []fault{
 	}}},
 	{"not-ready", "a new leader serves before it has applied what was committed before", []edit{{
 		"rpcserver/route.go", `		if !s.ready() {`, `		if s.awaiting.Load() {`,
+	}, { // and its proof asks for no more, or no read would get so far
+		"rpcserver/proof.go", `!s.ready() || `, ``,
 	}}},
 	{"follower-answers", "followers answer default reads from their own state", []edit{{
 		"rpcserver/route.go", `c.read.AllowStale && s.heardFromLeader()`, `!c.read.RequireConsistent && s.heardFromLeader()`,
