@@ -49,12 +49,15 @@ const (
 	restEvery      = 200 * time.Millisecond
 	restAllocation = 1 << 20 // bytes allocated in that time that are rest
 	restGoroutines = 1000    // that have ended and leave their stacks behind
+	restLasts      = 10 * time.Second
 )
 
-// giveBack collects and returns to the system what is not in use, each time the
-// process comes to rest after it has allocated, or has lost many goroutines.
-// Left alone, a process that has loaded its state keeps twice of it for minutes,
-// and one whose 10,000 watchers have gone keeps their stacks.
+// giveBack collects and returns to the system what is not in use: at once when
+// the process is at rest and has lost many goroutines, and when it has been at
+// rest for a while since it allocated. Left alone, a process that has loaded its
+// state keeps twice of it for minutes, and one whose 10,000 watchers have gone
+// keeps their stacks. But whoever is busy again after a second would have to find
+// the same memory anew, which on a virtual machine can cost more than its work.
 func giveBack(ctx context.Context) {
 	tick := time.NewTicker(restEvery)
 	defer tick.Stop()
@@ -90,6 +93,7 @@ type rest struct {
 	before use    // one tick ago
 	last   use    // after memory was given back last
 	most   uint64 // goroutines since then
+	ticks  int    // of rest, without an end
 }
 
 func (r *rest) gaveUp(now use) bool {
@@ -97,10 +101,12 @@ func (r *rest) gaveUp(now use) bool {
 	r.before = now
 	r.most = max(r.most, now.goroutines)
 	if !atRest {
+		r.ticks = 0
 		return false
 	}
-	allocated := now.allocated - r.last.allocated
-	if allocated < max(leastGarbage/2, now.live/4) && r.most < now.goroutines+restGoroutines {
+	r.ticks++
+	garbage := now.allocated-r.last.allocated >= max(leastGarbage/2, now.live/4)
+	if !(garbage && r.ticks >= int(restLasts/restEvery)) && r.most < now.goroutines+restGoroutines {
 		return false
 	}
 	r.most = now.goroutines

@@ -54,26 +54,34 @@ func TestCollectorFollowsTheHeap(t *testing.T) {
 func TestRest(t *testing.T) {
 	const mb = 1 << 20
 	var r rest
+	const long = int(restLasts / restEvery)
 	for i, tt := range []struct {
-		now  use
-		want bool
+		ticks int
+		now   use
+		want  int // the tick at which it is given back; 0 for none
 	}{
-		{use{10 * mb, 5 * mb, 10}, false},    // still at work
-		{use{10 * mb, 5 * mb, 10}, false},    // at rest, with nothing to give
-		{use{200 * mb, 100 * mb, 10}, false}, // at work
-		{use{200 * mb, 100 * mb, 10}, true},
-		{use{200 * mb, 100 * mb, 10}, false},
-		{use{220 * mb, 100 * mb, 5000}, false}, // at work
-		{use{220 * mb, 100 * mb, 5000}, false}, // at rest, but they are still there
-		{use{220 * mb, 100 * mb, 4000}, true},
-		{use{220 * mb, 100 * mb, 3500}, false},
-		{use{220 * mb, 100 * mb, 3000}, true},
+		{1, use{10 * mb, 5 * mb, 10}, 0},              // still at work
+		{2 * long, use{10 * mb, 5 * mb, 10}, 0},       // at rest, with nothing to give
+		{1, use{200 * mb, 100 * mb, 10}, 0},           // at work
+		{long - 1, use{200 * mb, 100 * mb, 10}, 0},    // at rest, not for long
+		{1, use{300 * mb, 100 * mb, 10}, 0},           // at work again
+		{2 * long, use{300 * mb, 100 * mb, 10}, long}, // at rest, for long
+		{2 * long, use{300 * mb, 100 * mb, 10}, 0},    // once
+		{1, use{320 * mb, 100 * mb, 5000}, 0},         // at work
+		{2 * long, use{320 * mb, 100 * mb, 5000}, 0},  // at rest, but they are still there
+		{1, use{320 * mb, 100 * mb, 4000}, 1},         // a thousand less
+		{2 * long, use{320 * mb, 100 * mb, 3500}, 0},
+		{1, use{320 * mb, 100 * mb, 3000}, 1},
 	} {
-		if got := r.gaveUp(tt.now); got != tt.want {
-			t.Errorf("%d: %+v: got %v, want %v", i, tt.now, got, tt.want)
+		got := 0
+		for tick := 1; tick <= tt.ticks; tick++ {
+			if r.gaveUp(tt.now) {
+				r.last = tt.now
+				got = tick
+			}
 		}
-		if tt.want {
-			r.last = tt.now
+		if got != tt.want {
+			t.Errorf("%d: %+v: at tick %v, want %v", i, tt.now, got, tt.want)
 		}
 	}
 }
