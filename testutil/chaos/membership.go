@@ -2,7 +2,10 @@ package chaos
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"praetor/rpcserver"
 	"praetor/structs"
@@ -116,10 +119,39 @@ func (n *nemesis) goodbye(d death) {
 		return // it crashed meanwhile
 	}
 	n.note("%s is through with %s", m.name(), d.of)
+	if m.forGood && !n.canDoWithout(m) {
+		n.note("%s will be back: without its vote there is no majority any more", m.name())
+		m.forGood = false
+	}
 	n.crash(m)
 	if m.forGood {
 		m.state = gone
 		return
 	}
 	n.after(time.Second, func() { n.revive(m) })
+}
+
+// canDoWithout reports whether the voters that stay are a majority of those in
+// the raft configuration that a server knows as it goes. If nobody heard it say
+// goodbye, it is still one of them, and to keep it away would be the loss of a
+// quorum, which no cluster gets over.
+func (n *nemesis) canDoWithout(m *machine) bool {
+	future := m.Raft().GetConfiguration()
+	if future.Error() != nil {
+		return true // it is not in raft any more
+	}
+	voters, stay := 0, 0
+	for _, server := range future.Configuration().Servers {
+		if server.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		stays := func(other *machine) bool {
+			return other.Config.NodeID == string(server.ID) && other != m && other.state != gone && !other.forGood
+		}
+		if slices.ContainsFunc(n.machines, stays) {
+			stay++
+		}
+	}
+	return stay > voters/2
 }
