@@ -35,6 +35,29 @@ func (e *feedEvent) gone() bool { return e.kind == structs.FeedDelete || e.kind 
 // changes reports whether the event is a change, and not part of a state.
 func (e *feedEvent) changes() bool { return e.entry != nil && e.pos != structs.FeedPosition{} }
 
+// String is the event as people read it.
+func (e *feedEvent) String() string {
+	switch {
+	case e.kind == feedConnect:
+		return fmt.Sprintf("connects to %s after %v", e.server, e.pos)
+	case e.entry != nil:
+		return fmt.Sprintf("%s at %v: %s", e.kind, e.pos, show([]Entry{*e.entry}))
+	}
+	return fmt.Sprintf("%s at %v, index %d", e.kind, e.pos, e.index)
+}
+
+// before is the last that was told up to an event of the recorder, so much of
+// it at most.
+func (f *Feed) before(event int64, most int) []*feedEvent {
+	var told []*feedEvent
+	for i := range f.events {
+		if e := &f.events[i]; e.at <= event {
+			told = append(told, e)
+		}
+	}
+	return told[max(0, len(told)-most):]
+}
+
 // Feed begins the record of a follower of all keys with a prefix.
 func (r *Recorder) Feed(name, prefix string) *Feed {
 	r.mu.Lock()

@@ -84,7 +84,7 @@ func (f *facts) beliefs(group string) (calls []*Call) {
 				op.Entries = append(op.Entries, e)
 			}
 		}
-		calls = append(calls, &Call{rec: f.history, client: -1, op: op, outcome: done, call: v.at, ret: v.at})
+		calls = append(calls, &Call{rec: f.history, client: -1, op: op, outcome: done, call: v.at, ret: v.at, feed: v.feed})
 	}
 	return calls
 }
@@ -124,6 +124,7 @@ func (g *group) check(lease time.Duration) []Violation {
 			continue
 		}
 		if v := g.ask(check, model, append(slices.Clone(g.strict), interval{c, from, c.ret})); v != nil {
+			v.feed = c.feed
 			violations = append(violations, *v)
 		}
 	}

@@ -522,6 +522,15 @@ func TestChecks(t *testing.T) {
 			s.Begin(1, history.Op{Kind: history.Delete, Key: "f/k"}).Unknown()
 			s.Begin(1, history.Op{Kind: history.Delete, Key: "f/j"}).Unknown()
 		}},
+		{"a restore takes back a lock whose data was never written", "", func(s *story) {
+			held := history.Entry{Key: "f/l", Value: "a", ModifyIndex: 5, LockIndex: 1, Session: "s"}
+			s.did(4, history.Op{Kind: history.Acquire, Key: "f/l", Data: "f/l/data", Value: "a", Session: "s"}, history.Result{OK: true})
+			s.sees("f/l/data", "", 0)
+			s.did(0, history.Op{Kind: history.Restore, Entries: []history.Entry{held}}, history.Result{})
+			s.put("f/k", "b")
+			s.tells(0, reset(7), state("f/k", "b", 7), structs.FeedEvent{Type: structs.FeedPut, Entry: &structs.DirEntry{Key: "f/l", Value: []byte("a"),
+				RaftIndex: structs.RaftIndex{ModifyIndex: 5}, LockIndex: 1, Session: "s"}}, synced(7))
+		}},
 		{"a feed tells of a delete of nothing", "feeds", func(s *story) { s.tells(0, reset(4), synced(4), gone("f/k", 3, 5)) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -170,8 +170,10 @@ func (o *Op) String() string {
 		fmt.Fprintf(&b, " %s for %s", o.Key, o.Session)
 	case Renew, Destroy:
 		fmt.Fprintf(&b, " %s", o.Session)
-	case Restore, believe:
+	case Restore:
 		fmt.Fprintf(&b, " %s", show(o.Entries))
+	case believe:
+		fmt.Fprintf(&b, " at %d %s", o.Index, show(o.Entries))
 	case Put:
 		fmt.Fprintf(&b, " %s=%s", o.Key, o.Value)
 	case CAS:

@@ -26,6 +26,7 @@ type Call struct {
 	result  Result
 	call    int64 // number of the event that began it
 	ret     int64 // and of the one that ended it
+	feed    *Feed // that told a follower what it believes
 }
 
 type outcome int
