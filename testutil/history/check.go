@@ -32,7 +32,6 @@ type Violation struct {
 	Check string // which promise was broken
 	What  string
 	calls []*Call // enough to see it, not all of them
-	feed  *Feed   // that has told the last of them, if that is what a follower believed
 
 	model     *porcupine.Model // of which all is an illegal history; nil for other checks
 	all       []interval
@@ -55,10 +54,13 @@ func (v Violation) String() string {
 	for _, c := range calls {
 		lines = append(lines, "    "+c.String())
 	}
-	if v.feed != nil {
-		lines = append(lines, fmt.Sprintf("  what %v was told until then:", v.feed))
-		for _, e := range v.feed.before(calls[len(calls)-1].ret, excerpt) {
-			lines = append(lines, fmt.Sprintf("    %9s  %v", v.feed.rec.at(e.at), e))
+	for _, c := range v.calls {
+		if c.feed == nil {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("  what %v was told until then:", c.feed))
+		for _, e := range c.feed.before(c.ret, excerpt) {
+			lines = append(lines, fmt.Sprintf("    %9s  %v", c.rec.at(e.at), e))
 		}
 	}
 	return strings.Join(lines, "\n")

@@ -80,13 +80,19 @@ func (f *facts) beliefs(group string) (calls []*Call) {
 		}
 		op := Op{Kind: believe, Key: v.feed.prefix, Index: v.index, Server: v.feed.name}
 		for _, e := range v.entries {
-			if f.groups.find(e.Key) == group && f.locks[e.Key] == "" {
+			if f.belongs(e.Key, group) {
 				op.Entries = append(op.Entries, e)
 			}
 		}
 		calls = append(calls, &Call{rec: f.history, client: -1, op: op, outcome: done, call: v.at, ret: v.at, feed: v.feed})
 	}
 	return calls
+}
+
+// belongs reports whether a key is asked about with a group. Locks, and what
+// they guard, have a model of their own.
+func (f *facts) belongs(key, group string) bool {
+	return f.groups.find(key) == group && f.locks[key] == ""
 }
 
 // under is a key below a prefix: all of them are in one group. Where there is
@@ -124,7 +130,6 @@ func (g *group) check(lease time.Duration) []Violation {
 			continue
 		}
 		if v := g.ask(check, model, append(slices.Clone(g.strict), interval{c, from, c.ret})); v != nil {
-			v.feed = c.feed
 			violations = append(violations, *v)
 		}
 	}

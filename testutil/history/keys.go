@@ -67,7 +67,7 @@ func (g *group) step(before *keysState, c *Call) (bool, *keysState) {
 	case Restore:
 		w.values = nil
 		for _, e := range op.Entries {
-			if g.groups.find(e.Key) == g.name && g.locks[e.Key] == "" { // locks have a model of their own
+			if g.belongs(e.Key, g.name) {
 				w.values = append(w.values, named{e.Key, e.Value})
 			}
 		}

@@ -26,7 +26,7 @@ type Call struct {
 	result  Result
 	call    int64 // number of the event that began it
 	ret     int64 // and of the one that ended it
-	feed    *Feed // that told a follower what it believes
+	feed    *Feed // that led to it, if the call is what a follower believes
 }
 
 type outcome int
