@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -110,6 +111,10 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 	if err != nil {
 		return err
 	}
+	// An attempt on this server may have left rows of the state in the reply. The
+	// next one is decoded over it: what it lacks would stay, and what it has would
+	// be written into those rows.
+	reflect.ValueOf(c.reply).Elem().SetZero()
 	if c.read == nil {
 		return s.writeAtLeader(ctx, conn, tenure, c)
 	}

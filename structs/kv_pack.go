@@ -249,6 +249,7 @@ func (d *IndexedDirEntries) readPack(r *pack.Reader) bool {
 		case "Entries":
 			rows := r.Array()
 			if rows < 0 {
+				d.Entries = nil
 				continue
 			}
 			d.Entries = make([]*DirEntry, 0, min(rows, 4096))

@@ -94,6 +94,26 @@ func TestPackedIsAsTheCodec(t *testing.T) {
 	})
 }
 
+// Who reads a reply without rows into one that has some is left with none.
+func TestNoRowsReplaceRows(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []struct{ none, some any }{
+		{&structs.IndexedDirEntries{}, &structs.IndexedDirEntries{Entries: []*structs.DirEntry{{Key: "k"}}}},
+		{&structs.TxnResponse{}, &structs.TxnResponse{Errors: []structs.TxnError{{What: "why"}}}},
+	} {
+		b, err := structs.AppendValue(nil, reply.none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := structs.DecodeValue(b, reply.some); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(reply.none, reply.some); diff != "" {
+			t.Errorf("(-want +got) %s", diff)
+		}
+	}
+}
+
 // A message with a key we do not know, as Consul Enterprise sends them, is read
 // all the same.
 func TestUnknownKeysAreLookedPast(t *testing.T) {

@@ -48,6 +48,7 @@ func appendRows[T any](b []byte, rows []T, appendRow func([]byte, *T) []byte) []
 func readRows[T any](r *pack.Reader, rows *[]T, readRow func(*pack.Reader, *T) bool) bool {
 	n := r.Array()
 	if n < 0 {
+		*rows = nil
 		return true
 	}
 	*rows = make([]T, 0, min(n, 1024))

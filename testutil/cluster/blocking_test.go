@@ -261,6 +261,54 @@ func TestBlockingReadFollowsTheLeader(t *testing.T) {
 	})
 }
 
+// A read that has an answer of its own, when it is no longer for this server to
+// give, keeps nothing of it in the next leader's: neither a key that is gone by
+// then, nor does that answer end up in rows which are still part of the state.
+func TestBlockingReadForgetsItsFirstAnswer(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "1")
+		service := &structs.RegisterRequest{Node: "n", Address: "10.1.1.1", SkipNodeUpdate: true, Service: &structs.NodeService{ID: "s", Service: "s", Port: 1}}
+		register(t, c.Leader(), service)
+		old := c.Leader()
+		first, err := read(t.Context(), old, "k", consistent.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := wait(t.Context(), old, "k", blockingRead(consistent, first.Index, 10*time.Minute))
+		var instances structs.IndexedCheckServiceNodes
+		ask := func(after uint64) error {
+			q := structs.ServiceSpecificRequest{ServiceName: "s", QueryOptions: blockingRead(consistent, after, 10*time.Minute)}
+			return old.Call(t.Context(), "Health.ServiceNodes", &q, &instances)
+		}
+		if err := ask(0); err != nil {
+			t.Fatal(err)
+		}
+		catalog := make(chan error, 1)
+		go func() { catalog <- ask(instances.Index) }()
+		time.Sleep(time.Second)
+		was := *old.FSM().Store().Read().Service("n", "s")
+		if err := operate(old, "TransferLeader", c.Followers()[0]); err != nil {
+			t.Fatal(err)
+		}
+		held := old.FSM().Store().Read() // from before the change
+		service.Service.Port = 2
+		register(t, c.Leader(), service)
+		if err := c.Client().KV().Delete(t.Context(), "k"); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-key; got.err != nil || len(got.Entries) > 0 || got.took > 30*time.Second {
+			t.Errorf("the key that is gone: got %v at index %d, %v after %v", got.Entries, got.Index, got.err, got.took)
+		}
+		if err := <-catalog; err != nil || len(instances.Nodes) != 1 || instances.Nodes[0].Service.Port != 2 {
+			t.Errorf("the instances: got %+v, %v, want port 2", instances.Nodes, err)
+		}
+		if now := held.Service("n", "s"); now.Port != was.Port {
+			t.Errorf("the state of before has port %d now", now.Port)
+		}
+	})
+}
+
 // A server that stops does not leave its callers waiting.
 func TestBlockingReadsEndWithTheServer(t *testing.T) {
 	t.Parallel()

@@ -121,7 +121,7 @@ func (c *Call) String() string {
 	}
 	switch c.op.Kind {
 	case Get, List:
-		text += " -> " + show(c.result.Entries)
+		text += fmt.Sprintf(" -> %s, index %d", show(c.result.Entries), c.result.Index)
 	case Txn:
 		text += fmt.Sprintf(" -> %v %s", c.result.OK, show(c.result.Entries))
 	case CAS, DeleteCAS, Acquire, Release, FencedPut, Renew:
