@@ -62,6 +62,12 @@ var faults = []fault{
 	{"follower-answers", "followers answer default reads from their own state", []edit{{
 		"rpcserver/route.go", `c.read.AllowStale && s.heardFromLeader()`, `!c.read.RequireConsistent && s.heardFromLeader()`,
 	}}},
+	{"answer-over-answer", "a read that is asked again elsewhere is decoded over its first answer, whose rows are those of the state", []edit{{
+		"rpcserver/route.go", `	reflect.ValueOf(c.reply).Elem().SetZero()`, `	_ = reflect.ValueOf`,
+	}, {
+		"structs/kv_pack.go", `				d.Entries = nil
+`, ``,
+	}}},
 	{"change-not-noticed", "a read of one key does not watch it, so that a blocking query sleeps on", []edit{{
 		"state/table.go", `	r.watch(must(watch, err))`, `	must(watch, err)`,
 	}}},
