@@ -25,7 +25,7 @@ func (s *Server) Leave() error {
 			}
 		}
 	}
-	if err := s.serf.Leave(); err != nil {
+	if err := s.sayGoodbye(); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
 	// The others learn of it within a gossip round or two; meanwhile, as long as
@@ -34,6 +34,20 @@ func (s *Server) Leave() error {
 		s.awaitRemoval()
 	}
 	return nil
+}
+
+// sayGoodbye leaves gossip, which takes seconds. Should the server be stopped
+// meanwhile, memberlist panics; there is nobody left to say goodbye to then.
+func (s *Server) sayGoodbye() (err error) {
+	defer func() {
+		if s.ctx.Err() == nil {
+			return
+		}
+		if recover() != nil {
+			err = errStopping
+		}
+	}()
+	return s.serf.Leave()
 }
 
 // awaitRemoval waits until raft's configuration no longer has us, for a while.

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"praetor/structs"
 	"praetor/testutil/cluster"
 )
 
@@ -34,6 +35,22 @@ func TestFollowerLeavesAndComesBack(t *testing.T) {
 		took(t, "leaving, coming back and voting", start, 0, 90*time.Second)
 		c.Agree()
 		mustGet(t, n, "k", consistent, "2")
+	})
+}
+
+// A server that is stopped while it says goodbye says that, and does not panic.
+func TestStoppedWhileLeaving(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		n := c.Followers()[0]
+		left := make(chan error, 1)
+		go func() { left <- n.Leave() }()
+		time.Sleep(10 * time.Millisecond)
+		n.Crash()
+		if err := <-left; !structs.IsCode(err, structs.Leaving) {
+			t.Errorf("got %v, want code %v", err, structs.Leaving)
+		}
+		n.Start()
 	})
 }
 
