@@ -69,11 +69,11 @@ func (d autopilotDelegate) KnownServers() map[raft.ServerID]*autopilot.Server {
 func (s *Server) autopilotServer(m member) *autopilot.Server {
 	status := autopilot.NodeUnknown
 	switch m.status {
-	case serf.StatusAlive:
+	case serf.StatusAlive, serf.StatusLeaving: // until it has left: it may be back already
 		status = autopilot.NodeAlive
 	case serf.StatusFailed:
 		status = autopilot.NodeFailed
-	case serf.StatusLeft, serf.StatusLeaving:
+	case serf.StatusLeft:
 		status = autopilot.NodeLeft
 	}
 	kind := autopilot.NodeVoter

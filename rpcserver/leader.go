@@ -15,7 +15,6 @@ const (
 	barrierTimeout   = 2 * time.Minute
 	establishRetry   = 5 * time.Second
 	reassertPatience = time.Minute
-	leavingLook      = time.Second
 )
 
 // watchLeadership starts the leader's duties when raft says that we lead, and
@@ -74,6 +73,8 @@ func (s *Server) lead(ctx context.Context) {
 	defer every.Stop()
 	retry := time.NewTicker(establishRetry)
 	defer retry.Stop()
+	look := time.NewTicker(leavingLook)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -88,9 +89,11 @@ func (s *Server) lead(ctx context.Context) {
 			}
 		case m := <-s.reconcile:
 			if established && !s.awaiting.Load() {
-				m = s.asNow(m)
-				s.reconcileMember(m)
-				s.seeAgain(ctx, m)
+				s.reconcileMember(s.asNow(m))
+			}
+		case <-look.C:
+			if established && !s.awaiting.Load() {
+				s.lookAtLeavers()
 			}
 		case done := <-s.reassert:
 			done <- establish()
@@ -139,6 +142,7 @@ func (s *Server) establish(ctx context.Context) (revoke func(), err error) {
 	s.noteSessions()
 	s.sessions.start(s.fsm.Store())
 	s.unknown.reset()
+	s.leavers.reset()
 	pauses := startPauses(s.config.Raft.LeaderLeaseTimeout)
 	s.pauses.Store(pauses)
 	s.tasks.Go(func() { pauses.watch(ctx) })
@@ -205,29 +209,9 @@ func (s *Server) asNow(m serf.Member) serf.Member {
 	return m
 }
 
-// seeAgain has a member that is leaving looked at again. If it has come back
-// meanwhile, the news that it was about to leave may overtake the news of that;
-// serf then takes it for alive again without an event, and it would have no
-// place in raft until the next round over all members.
-func (s *Server) seeAgain(ctx context.Context, m serf.Member) {
-	if m.Status != serf.StatusLeaving {
-		return
-	}
-	s.tasks.Go(func() {
-		select {
-		case <-time.After(leavingLook):
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case s.reconcile <- m:
-		case <-ctx.Done():
-		}
-	})
-}
-
 // reconcileMember does so for one member.
 func (s *Server) reconcileMember(m serf.Member) {
+	s.leavers.note(m)
 	if server, ok := parseServer(m, s.config.Datacenter); ok && !s.reconcilePeer(m, server) {
 		return
 	}

@@ -74,6 +74,7 @@ type Server struct {
 	pauses    atomic.Pointer[pauses] // of this term, if we lead
 	leaving   atomic.Bool
 	unknown   unknownNodes
+	leavers   leavers
 
 	userEvents  chan serf.UserEvent // on their way to Config.UserEvent
 	coordinates coordinates         // that wait to be written

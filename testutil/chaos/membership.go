@@ -23,7 +23,11 @@ func (n *nemesis) operate(m *machine, what string, do func(ctx context.Context, 
 	n.background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		n.note("%s was asked to %s: %v", m.name(), what, do(ctx, server))
+		err := do(ctx, server)
+		n.note("%s was asked to %s: %v", m.name(), what, err)
+		if structs.IsCode(err, structs.UnknownMethod) {
+			n.t.Errorf("%s cannot be asked to %s: %v", m.name(), what, err)
+		}
 	})
 }
 
@@ -49,7 +53,7 @@ func transfer(n *nemesis, f Fault) {
 func expel(n *nemesis, f Fault) {
 	for _, m := range n.targets(f) {
 		n.operate(m, "expel itself", func(ctx context.Context, s *rpcserver.Server) error {
-			return peerCall(ctx, s, "RaftRemovePeer", m.Config.NodeID, new(struct{}))
+			return peerCall(ctx, s, "RaftRemovePeerByID", m.Config.NodeID, new(struct{}))
 		})
 	}
 }

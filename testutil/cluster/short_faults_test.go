@@ -1,10 +1,13 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/serf/serf"
 
 	"praetor/testutil"
 	"praetor/testutil/cluster"
@@ -43,6 +46,54 @@ func TestShortFaultsLeaveNobodyOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that is said to leave while it hears nobody does not object. Gossip
+// goes on saying so once it is back; it has its place all the same, also when it
+// is taken out of raft meanwhile, and soon gossip knows better.
+func TestSaidToLeave(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		n, leader := c.Followers()[0], c.Leader()
+		for _, other := range c.Nodes {
+			if other != n {
+				c.Net.Block(other.IP, n.IP)
+			}
+		}
+		if err := leader.ForceLeave(n.Config.NodeName, false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		c.Net.Heal()
+		status := func() serf.MemberStatus {
+			for _, m := range c.Leader().Members() {
+				if m.Name == n.Config.NodeName {
+					return m.Status
+				}
+			}
+			return serf.StatusNone
+		}
+		time.Sleep(time.Second)
+		if got := status(); got != serf.StatusLeaving {
+			t.Fatalf("the leader says that the server is %v: this test no longer shows anything", got)
+		}
+		if err := operate(c.Leader(), "RaftRemovePeerByID", n); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, 25*time.Second, "its place in raft", func() error {
+			if _, there := suffrage(t, c.Leader())[n.Config.NodeID]; !there {
+				return errors.New("it has none")
+			}
+			return put(n, "k", "v")
+		})
+		testutil.Eventually(t, 5*time.Second, "gossip says that it is alive", func() error {
+			if got := status(); got != serf.StatusAlive {
+				return fmt.Errorf("it is %v", got)
+			}
+			return nil
+		})
+		awaitSuffrage(t, c, n, true)
+	})
 }
 
 // shortFault has one to three things happen one after the other, in under 4 s.
