@@ -120,8 +120,8 @@ type Raft struct {
 	StallLimit time.Duration // how long a write to the log may take before a leader gives up leadership; 0 for ever
 
 	// AroundWrite, if there is one, makes each write of raft to its disk: tests
-	// make it slow, hang or fail. The write is named "log", "snapshot", or as the
-	// stable value that is written. A "CurrentTerm" that cannot be written is the
+	// make it slow, hang or fail. The write is named "log", "cut" (of the log),
+	// "snapshot", or as the stable value that is written. A "CurrentTerm" that cannot be written is the
 	// end of the process: raft panics.
 	AroundWrite func(what string, write func() error) error
 }

@@ -90,7 +90,7 @@ func (t timedStore) StoreLogs(logs []*raft.Log) error {
 
 // DeleteRange deletes entries.
 func (t timedStore) DeleteRange(first, last uint64) error {
-	return t.write("log", func() error { return t.logStore.DeleteRange(first, last) })
+	return t.write("cut", func() error { return t.logStore.DeleteRange(first, last) })
 }
 
 // Set stores a stable value.

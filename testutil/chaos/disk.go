@@ -13,8 +13,8 @@ type disk struct {
 	delay time.Duration // of every write
 	hung  chan struct{} // closes when the disk moves again; nil: it moves
 	fails failure
-	last  func(write func() error) error // makes the next write, which is the last: see powerloss.go
-	dying func()                         // called when the process ends of a write that failed
+	last  func(what string, write func() error) error // makes the next write, which is the last: see powerloss.go
+	dying func()                                      // called when the process ends of a write that failed
 
 	io sync.RWMutex // held by the last write alone, by others together
 }
@@ -42,7 +42,7 @@ func (d *disk) write(what string, do func() error) error {
 	}
 	d.mu.Lock()
 	fails := d.fails
-	if last != nil && what == "log" && d.last != nil {
+	if last != nil && (what == "log" || what == "cut") && d.last != nil {
 		d.last = nil
 	} else {
 		last = nil
@@ -53,7 +53,7 @@ func (d *disk) write(what string, do func() error) error {
 	if last != nil {
 		d.io.Lock()
 		defer d.io.Unlock()
-		return last(do)
+		return last(what, do)
 	}
 	d.io.RLock()
 	defer d.io.RUnlock()

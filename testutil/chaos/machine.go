@@ -126,11 +126,12 @@ func (n *nemesis) losePowerWriting(m *machine, f Fault) {
 	file := filepath.Join(m.Config.DataDir, "raft", "raft.db")
 	d := death{m: m, life: m.life, of: "power loss in a write", fault: &f}
 	m.disk.set(func() {
-		m.disk.last = func(write func() error) error {
+		m.disk.last = func(what string, write func() error) error {
 			n.cluster.Net.Host(m.IP).Crash()
 			defer func() { n.dead <- d }()
 			before, err := os.ReadFile(file)
-			record, errRecord := os.ReadFile(filepath.Join(m.Config.DataDir, "raft", "record"))
+			readRecord := func() ([]byte, error) { return os.ReadFile(filepath.Join(m.Config.DataDir, "raft", "record")) }
+			record, errRecord := readRecord()
 			if os.IsNotExist(err) { // another backend: all of the write, or nothing
 				if f.rand().IntN(2) == 0 {
 					return errDisk
@@ -139,6 +140,10 @@ func (n *nemesis) losePowerWriting(m *machine, f Fault) {
 			}
 			err = errors.Join(err, errRecord, write())
 			after, again := os.ReadFile(file)
+			if what == "cut" { // the record says so first, for good
+				record, errRecord = readRecord()
+				err = errors.Join(err, errRecord)
+			}
 			m.torn = map[string][]byte{"raft/raft.db": torn(f.rand(), before, after), "raft/record": record}
 			return errors.Join(err, again)
 		}

@@ -41,7 +41,7 @@ func TestNewLeaderAnswersOnceItHasAll(t *testing.T) {
 		slow.Store(false)
 	}, func(_ int, config *rpcserver.Config) {
 		config.Raft.AroundWrite = func(what string, write func() error) error {
-			if what == "log" && slow.Load() {
+			if (what == "log" || what == "cut") && slow.Load() {
 				time.Sleep(storing)
 			}
 			return write()
