@@ -31,7 +31,11 @@ const (
 func (n *nemesis) converge() {
 	start := time.Now()
 	took := func(what string) { n.note("%s %v after all faults", what, time.Since(start).Round(time.Millisecond)) }
-	testutil.Eventually(n.t, untilServing, "a leader, and a write through every server", func() error {
+	serving := untilServing
+	if slices.ContainsFunc(n.machines, func(m *machine) bool { return m.expelled }) {
+		serving += n.machines[0].Config.ReconcileEvery
+	}
+	testutil.Eventually(n.t, serving, "a leader, and a write through every server", func() error {
 		if n.leader() == nil {
 			return errors.New("no leader")
 		}

@@ -23,10 +23,11 @@ type machine struct {
 	image   string            // the data directory that its next start finds, if power was lost
 	torn    map[string][]byte // files of the image that a write has left unfinished
 
-	forGood bool        // it leaves to stay away
-	joined  atomic.Bool // its serf snapshot tells it whom to join,
-	left    bool        // unless it has left: then serf does not join by itself
-	demoted bool        // an operator has asked to take its vote away
+	forGood  bool        // it leaves to stay away
+	joined   atomic.Bool // its serf snapshot tells it whom to join,
+	left     bool        // unless it has left: then serf does not join by itself
+	demoted  bool        // an operator has asked to take its vote away
+	expelled bool        // and out of raft, where the leader sees once a minute who is missing
 }
 
 type condition int

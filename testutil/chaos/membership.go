@@ -55,6 +55,7 @@ func expel(n *nemesis, f Fault) {
 		n.operate(m, "expel itself", func(ctx context.Context, s *rpcserver.Server) error {
 			return peerCall(ctx, s, "RaftRemovePeerByID", m.Config.NodeID, new(struct{}))
 		})
+		m.expelled = true
 	}
 }
 
