@@ -28,7 +28,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 	misses := 0
 	var last *state.Store
 	for ran := false; ; ran, ctx = true, until {
-		if q.RequireConsistent || !q.AllowStale && s.pauses.Load().stoodStill() {
+		if q.RequireConsistent || !q.AllowStale && !s.leaseHolds() {
 			proof := ctx
 			if !ran { // the caller may have closed its half of the connection, and still gets its answer
 				proof = context.WithoutCancel(ctx)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -71,7 +72,12 @@ func (t raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress
 	if err := t.server.gag(); err != nil {
 		return err
 	}
-	return t.NetworkTransport.AppendEntries(id, target, q, reply)
+	sent := time.Now()
+	err := t.NetworkTransport.AppendEntries(id, target, q, reply)
+	if err == nil && reply.Term == q.Term {
+		t.server.lease.answered(id, q.Term, sent)
+	}
+	return err
 }
 
 // gag says why this server sends nothing as the leader; nil if it may.

@@ -43,11 +43,18 @@ func (s *Server) proveLeadership(ctx context.Context) error {
 		}
 	}
 	s.proofs.mu.Unlock()
-	select {
-	case <-mine.done:
-		return mine.err
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		changed := s.leaderChanged()
+		if s.frozen.Load() { // raft waits for the disk, and does not answer
+			return structs.ErrNoLeader
+		}
+		select {
+		case <-mine.done:
+			return mine.err
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ type Server struct {
 	reconcile chan serf.Member
 	reassert  chan chan error
 	proofs    proofs
-	pauses    atomic.Pointer[pauses] // of this term, if we lead
+	lease     lease
 	leaving   atomic.Bool
 	unknown   unknownNodes
 	leavers   leavers
@@ -128,6 +128,7 @@ func New(config Config) (*Server, error) {
 		replacing:  newTurnstile(),
 		stopped:    make(chan struct{}),
 		joining:    make(chan struct{}, 1),
+		lease:      lease{lasts: config.Raft.LeaderLeaseTimeout},
 	}
 	s.awaiting.Store(config.AwaitState)
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -90,7 +90,11 @@ func (n *nemesis) start(m *machine) {
 	n.background.Go(func() { // as an agent with retry_join
 		for {
 			if joined, _ := server.Join(addrs); joined > 0 {
-				m.joined.Store(true)
+				select {
+				case <-time.After(5 * time.Second): // serf does not write it down at once
+					m.joined.Store(true)
+				case <-server.Done():
+				}
 				return
 			}
 			select {

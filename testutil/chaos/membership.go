@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -136,27 +135,36 @@ func (n *nemesis) goodbye(d death) {
 	n.after(time.Second, func() { n.revive(m) })
 }
 
-// canDoWithout reports whether the voters that stay are a majority of those in
-// the raft configuration that a server knows as it goes. If nobody heard it say
-// goodbye, it is still one of them, and to keep it away would be the loss of a
-// quorum, which no cluster gets over.
+// canDoWithout reports whether the voters that stay are a majority, in each raft
+// configuration that any server knows: which of them will count is not known
+// while no leader has them agree. If nobody heard the server say goodbye, it is
+// still one of them, and to keep it away would be the loss of a quorum, which no
+// cluster gets over. An operator's order to take away a vote may be on its way.
 func (n *nemesis) canDoWithout(m *machine) bool {
-	future := m.Raft().GetConfiguration()
-	if future.Error() != nil {
-		return true // it is not in raft any more
+	stays := map[raft.ServerID]bool{}
+	for _, other := range n.machines {
+		stays[raft.ServerID(other.Config.NodeID)] = other != m && other.state != gone && !other.forGood && !other.demoted && !other.expelled
 	}
-	voters, stay := 0, 0
-	for _, server := range future.Configuration().Servers {
-		if server.Suffrage != raft.Voter {
+	for _, knows := range n.machines {
+		if knows.state == gone || knows.Server == nil {
 			continue
 		}
-		voters++
-		stays := func(other *machine) bool {
-			return other.Config.NodeID == string(server.ID) && other != m && other.state != gone && !other.forGood
+		future := knows.Raft().GetConfiguration() // of a server that is down: as it was
+		if future.Error() != nil {
+			return false
 		}
-		if slices.ContainsFunc(n.machines, stays) {
-			stay++
+		voters, stay := 0, 0
+		for _, server := range future.Configuration().Servers {
+			if server.Suffrage == raft.Voter {
+				voters++
+				if stays[server.ID] {
+					stay++
+				}
+			}
+		}
+		if voters > 0 && stay <= voters/2 {
+			return false
 		}
 	}
-	return stay > voters/2
+	return true
 }

@@ -9,14 +9,21 @@ import (
 	"praetor/fsm"
 	"praetor/fsm/archive"
 	"praetor/rpcserver"
+	"praetor/state"
 	"praetor/structs"
 	"praetor/testutil/history"
+	"praetor/testutil/workload"
 )
 
 // savedArchive is a snapshot that an operator has saved.
 type savedArchive struct {
 	content []byte
-	entries []history.Entry // its keys
+	entries []history.Entry // its keys and services
+}
+
+// entriesIn are the keys and services that clients use, as they are in a state.
+func entriesIn(r *state.Reader) []history.Entry {
+	return append(history.EntriesOf(r.KVTree(prefix)), workload.EntriesOf(r.AllServices())...)
 }
 
 func readArchive(content []byte) (*savedArchive, error) {
@@ -29,7 +36,7 @@ func readArchive(content []byte) (*savedArchive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &savedArchive{content, history.EntriesOf(loaded.Store.Read().KVTree(prefix))}, nil
+	return &savedArchive{content, entriesIn(loaded.Store.Read())}, nil
 }
 
 // save takes a snapshot of the cluster's state through a server.

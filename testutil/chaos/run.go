@@ -29,8 +29,14 @@ func Run(t *testing.T, seed uint64) {
 	plan := NewPlan(seed)
 	log := &serverLog{}
 	record := &history.Recorder{}
+	var n *nemesis
+	defer func() {
+		if t.Failed() || testing.Verbose() {
+			t.Logf("%vwhat was done:\n%s\nlog of all servers: %s", plan, strings.Join(n.story, "\n"), log.keep(seed))
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
-		n := &nemesis{
+		n = &nemesis{
 			t: t, plan: plan, cluster: cluster.New(t, 0), log: log, history: record, blocks: map[[2]string]int{}, began: time.Now(),
 			dead: make(chan death, 100), left: make(chan death, 100),
 		}
@@ -59,16 +65,13 @@ func Run(t *testing.T, seed uint64) {
 		return // what clients were told by then is not the first thing to look at
 	}
 	record.Check(t, history.Promises{})
-	if t.Failed() {
-		t.Logf("seed %d is to blame", seed)
-	}
 }
 
 // settling is how long a cluster at rest is left alone before what it holds is
 // counted: longer than connections that nobody uses are kept.
 const settling = time.Minute
 
-// end says what was done and lets everything go that still waits.
+// end lets everything go that still waits.
 func (n *nemesis) end() {
 	if n.t.Failed() {
 		for _, stack := range stacks() {
@@ -78,9 +81,6 @@ func (n *nemesis) end() {
 	n.endLoad()
 	for _, m := range n.machines {
 		m.disk.renew()
-	}
-	if n.t.Failed() || testing.Verbose() {
-		n.t.Logf("%vwhat was done:\n%s\nlog of all servers: %s", n.plan, strings.Join(n.story, "\n"), n.log.keep(n.plan.Seed))
 	}
 }
 

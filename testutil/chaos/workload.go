@@ -55,13 +55,14 @@ const (
 // consistent read would find it once all states are equal.
 func (n *nemesis) readAll() {
 	found := map[string]history.Entry{}
-	for _, e := range history.EntriesOf(n.up()[0].FSM().Store().Read().KVTree(prefix)) {
+	for _, e := range entriesIn(n.up()[0].FSM().Store().Read()) {
 		found[e.Key] = e
 	}
 	var keys []string
 	for slot := range 3 {
 		for generation := range 40 {
-			keys = append(keys, fmt.Sprintf("%sr/%d.%d", prefix, slot, generation))
+			keys = append(keys, fmt.Sprintf("%sr/%d.%d", prefix, slot, generation),
+				fmt.Sprintf("%s%d.%d", workload.ServiceNames(prefix), slot, generation))
 			for member := range 4 {
 				keys = append(keys, fmt.Sprintf("%sg/%d.%d/%d", prefix, slot, generation, member))
 			}

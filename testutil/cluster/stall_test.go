@@ -108,6 +108,40 @@ func TestFrozenDiskOfTheLeader(t *testing.T) {
 	}, d.option)
 }
 
+// A leader that is cut off while its disk hangs cannot give up: raft waits for the
+// disk. It answers nobody from its state once its lease is over, as others may
+// lead; and a disk that hangs ends no lease.
+func TestHungLeaderKeepsItsLeaseOnly(t *testing.T) {
+	t.Parallel()
+	var d disks
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "old")
+		hung := c.Leader()
+		proofs := hung.Proofs()
+		d.hang(hung)
+		go put(hung, "lost", "v")
+		time.Sleep(2 * time.Second)
+		if got, err := get(hung, "k", plain); err != nil || got != "old" || hung.Proofs() != proofs {
+			t.Errorf("a leader whose disk hangs, with %d proofs of leadership: got %q, %v, want the value without one", hung.Proofs()-proofs, got, err)
+		}
+		isolate(c, hung)
+		client := c.Client(others(c, hung)...).KV()
+		testutil.Eventually(t, 5*time.Second, "a write", func() error { return client.Put(t.Context(), "k", []byte("new")) })
+		if !hung.IsLeader() {
+			t.Error("it has noticed: this test no longer shows anything")
+		}
+		for _, how := range []kind{plain, consistent} {
+			if got, err := get(hung, "k", how); !structs.IsCode(err, structs.NoLeader) {
+				t.Errorf("once another leads: got %q, %v, want code NoLeader", got, err)
+			}
+		}
+		c.Net.Heal()
+		d.move(hung)
+		testutil.Eventually(t, 10*time.Second, "it follows", func() error { return put(hung, "k2", "v") })
+		mustGet(t, hung, "k", plain, "new")
+	}, d.option)
+}
+
 // A disk that is slow, but within the limit, costs time and nothing else; so
 // does one of a follower, and that of a server on its own.
 func TestSlowDiskIsNotFrozen(t *testing.T) {

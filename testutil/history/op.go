@@ -46,6 +46,7 @@ const (
 type Op struct {
 	Kind      Kind
 	Key       string // or the prefix
+	Service   bool   // Key is the name of a service
 	Value     string // no other write of the key has it
 	Index     uint64
 	Steps     []Step
@@ -80,7 +81,7 @@ type Result struct {
 	OK        bool    // of cas, delete-cas, txn, acquire, release, fenced-put and renew: it was done
 	NoSession bool    // of acquire: there is no such session
 	Entries   []Entry // of reads and transactions, as they came
-	Index     uint64  // of a read: X-Consul-Index
+	Index     uint64  // of a read: X-Consul-Index; 0: it says nothing about the key
 	Epoch     string
 
 	// ByLeader says that a stale read was answered by a leader: by the server that

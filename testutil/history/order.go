@@ -65,11 +65,15 @@ func (f *facts) checkServers() (violations []Violation) {
 		ended := slices.Clone(reads[p])
 		slices.SortFunc(ended, func(a, b *Call) int { return cmp.Compare(a.ret, b.ret) })
 		highest := map[string]*Call{} // by epoch
+		ofKeys := map[string]uint64{} // the same of keys alone: the index of all keys knows nothing of services
 		for _, c := range reads[p] {
 			for len(ended) > 0 && ended[0].ret < c.call {
 				e := ended[0]
 				if h := highest[e.result.Epoch]; h == nil || h.result.Index < e.result.Index {
 					highest[e.result.Epoch] = e
+				}
+				if !e.op.Service {
+					ofKeys[e.result.Epoch] = max(ofKeys[e.result.Epoch], e.result.Index)
 				}
 				ended = ended[1:]
 			}
@@ -81,7 +85,7 @@ func (f *facts) checkServers() (violations []Violation) {
 			next, known := after(indexes[c.op.Key], c.result.Index)
 			late := known && next <= before.result.Index
 			if len(c.result.Entries) == 0 {
-				late = c.result.Index < before.result.Index // for a missing key, the index of all keys
+				late = !c.op.Service && c.result.Index < ofKeys[c.result.Epoch] // for a missing key, the index of all keys
 			}
 			if late {
 				violations = append(violations, Violation{Check: "stale reads", calls: []*Call{before, c},

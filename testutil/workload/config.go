@@ -32,6 +32,7 @@ type Mix struct {
 	Groups    int // a few keys under a prefix: transactions, lists, deletes of all
 	Locks     int // take a lock, write under its fence, give it back or lose it
 	Waits     int // blocking queries on single keys
+	Services  int // of the catalog: register, register if unchanged, deregister, read, and wait for
 }
 
 // Config says what the clients do. The zero value of a field is its default.
@@ -45,7 +46,7 @@ type Config struct {
 	Pause     time.Duration // mean time between two calls of a client; 20 ms
 	Timeout   time.Duration // of a call; 3 s
 	Wait      time.Duration // of a blocking query; 2 s
-	Mix       Mix           // {4, 3, 2, 1}
+	Mix       Mix           // {4, 3, 2, 1, 2}
 	Followers int           // clients that follow change feeds; 2, and none if no server has one
 
 	// Settle is called when the clients have made their calls, if there is one: to
@@ -54,7 +55,7 @@ type Config struct {
 	Settle   func()
 	Patience time.Duration
 
-	// Slots are how many registers, groups and locks are used at a time. Each is
+	// Slots are how many registers, groups, locks and services are used at a time. Each is
 	// left for a fresh one after so many calls, or so many of them with unclear
 	// outcome: the cost of checking grows with the calls, and doubles with each
 	// open one.
@@ -76,7 +77,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Prefix = fmt.Sprintf("h%d/", c.Seed)
 	}
 	if c.Mix == (Mix{}) {
-		c.Mix = Mix{Registers: 4, Groups: 3, Locks: 2, Waits: 1}
+		c.Mix = Mix{Registers: 4, Groups: 3, Locks: 2, Waits: 1, Services: 2}
 	}
 	for _, d := range []struct {
 		value *int

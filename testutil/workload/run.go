@@ -41,6 +41,7 @@ type run struct {
 	registers *slots
 	groups    *slots
 	locks     *slots
+	services  *slots
 }
 
 // Run has the clients work until each has made its calls or ctx ends, and
@@ -52,7 +53,8 @@ func Run(ctx context.Context, config Config, rec *history.Recorder) (*Stats, err
 		return nil, err
 	}
 	r := &run{Config: config, rec: rec, stats: &Stats{Refused: map[structs.Code]int{}},
-		registers: newSlots(config.Prefix+"r/", &config), groups: newSlots(config.Prefix+"g/", &config), locks: newSlots(config.Prefix+"l/", &config)}
+		registers: newSlots(config.Prefix+"r/", &config), groups: newSlots(config.Prefix+"g/", &config), locks: newSlots(config.Prefix+"l/", &config),
+		services: newSlots(ServiceNames(config.Prefix), &config)}
 	var clients sync.WaitGroup
 	finish := r.followers()
 	for i := range config.Clients {
@@ -102,11 +104,11 @@ func (w *worker) work(ctx context.Context) {
 
 // one does one thing.
 func (w *worker) one(ctx context.Context) {
-	pick := w.rng.IntN(w.Mix.Registers + w.Mix.Groups + w.Mix.Locks + w.Mix.Waits)
+	pick := w.rng.IntN(w.Mix.Registers + w.Mix.Groups + w.Mix.Locks + w.Mix.Waits + w.Mix.Services)
 	for _, choice := range []struct {
 		weight int
 		act    func(context.Context)
-	}{{w.Mix.Registers, w.register}, {w.Mix.Groups, w.group}, {w.Mix.Locks, w.lock}, {w.Mix.Waits, w.wait}} {
+	}{{w.Mix.Registers, w.register}, {w.Mix.Groups, w.group}, {w.Mix.Locks, w.lock}, {w.Mix.Waits, w.wait}, {w.Mix.Services, w.service}} {
 		if pick < choice.weight {
 			choice.act(ctx)
 			return
