@@ -2,6 +2,7 @@ package rpcserver
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -130,8 +131,24 @@ func (s *indexedSource) Position() (index, term uint64) { return s.meta.Index, s
 // Ready is the store that a restore has filled with this snapshot, once.
 func (s *indexedSource) Ready() *fsm.Loaded { return s.store.ready.take(s.meta.ID) }
 
+// outdated returns an error if a snapshot has been overtaken. Raft 1.7.3 takes
+// snapshots beside everything else and calls the one that was finished last its
+// newest. One that began before a restore, and ends after it, would make a leader
+// forget where its log begins: it could send no entry any more to anybody, and
+// would send the snapshot of the restore instead, without a pause and for ever.
+func (s *indexedSnapshots) outdated(index, term uint64) error {
+	list, err := s.List()
+	if err != nil || len(list) == 0 || list[0].Term < term || list[0].Index <= index {
+		return err
+	}
+	return fmt.Errorf("a newer one is there: a restore or the leader brought it meanwhile (this one is of index %d, that of %d)", index, list[0].Index)
+}
+
 // Create begins a snapshot.
 func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	if err := s.outdated(index, term); err != nil {
+		return nil, err
+	}
 	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, trans)
 	if err != nil {
 		return nil, err
@@ -139,7 +156,7 @@ func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint
 	if s.dir == "" {
 		return &memorySink{SnapshotSink: sink, ready: s.ready}, nil
 	}
-	noted := &notedSink{SnapshotSink: sink, store: s, index: index, configuration: c}
+	noted := &notedSink{SnapshotSink: sink, store: s, index: index, term: term, configuration: c}
 	noted.early.sync = func() error { return syncFile(filepath.Join(noted.tmp(), "state.bin")) }
 	return noted, nil
 }
@@ -148,7 +165,7 @@ func (s *indexedSnapshots) Create(version raft.SnapshotVersion, index, term uint
 type notedSink struct {
 	raft.SnapshotSink
 	store         *indexedSnapshots
-	index         uint64
+	index, term   uint64
 	configuration raft.Configuration
 	early         earlySync
 	taken         *upload // what it holds, if it is one
@@ -180,6 +197,9 @@ func (s *notedSink) Close() error {
 }
 
 func (s *notedSink) close() error {
+	if err := s.store.outdated(s.index, s.term); err != nil {
+		return errors.Join(err, s.Cancel())
+	}
 	if err := s.finish(); err != nil {
 		return err
 	}

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"praetor/rpcserver"
 	"praetor/structs"
 	"praetor/testutil/cluster"
 )
@@ -175,5 +178,49 @@ func TestSave(t *testing.T) {
 		}
 		archive.Close()
 		c.Net.Heal()
+	})
+}
+
+// A snapshot that is under way when another state is restored does not take the
+// place of it: the leader would no longer know where its log begins.
+func TestRestoreOvertakesASnapshot(t *testing.T) {
+	t.Parallel()
+	var gate atomic.Pointer[chan struct{}]
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "saved")
+		leader := c.Leader()
+		archive := save(t, leader)
+		c.Put("k", "later")
+		hold := make(chan struct{})
+		gate.Store(&hold)
+		taken := make(chan error, 1)
+		go func() { taken <- leader.Raft().Snapshot().Error() }()
+		synctest.Wait()
+		restored := restore(leader, archive)
+		close(hold)
+		if restored != nil {
+			t.Fatal(restored)
+		}
+		if err := <-taken; err == nil {
+			t.Error("the older snapshot was taken")
+		}
+		for _, n := range c.Nodes {
+			if err := put(n, "k2", "v"); err != nil {
+				t.Errorf("a write through %s: %v", n.Config.NodeName, err)
+			}
+		}
+		if got := c.Get("k"); got != "saved" {
+			t.Errorf("got %q, want what was restored", got)
+		}
+		c.Agree()
+	}, func(_ int, config *rpcserver.Config) {
+		config.Raft.AroundWrite = func(what string, write func() error) error {
+			if what == "snapshot" {
+				if hold := gate.Swap(nil); hold != nil {
+					<-*hold
+				}
+			}
+			return write()
+		}
 	})
 }
