@@ -2,7 +2,9 @@ package rpcserver
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"praetor/structs"
 )
@@ -71,11 +73,42 @@ func (s *Server) prove() {
 		}
 		s.proofs.made++
 		s.proofs.mu.Unlock()
-		if err := s.questions.ask(func() error { return s.raft.VerifyLeader().Error() }); err != nil {
+		if err := s.verifyLeader(); err != nil {
 			p.err = structs.ErrNoLeader // not any more, so it can be found elsewhere
 		} else if !s.ready() || s.handingOver.Load() > 0 {
 			p.err = structs.ErrNotReady
 		}
 		close(p.done)
+	}
+}
+
+// proofPatience is how long raft has to answer whether it leads. A round of
+// heartbeats takes milliseconds, a loss of leadership less than half a second.
+const proofPatience = time.Second
+
+var errNoAnswer = errors.New("raft has not answered in time")
+
+// verifyLeader asks raft whether it leads, and again when it does not say. It
+// never does where the quorum has shrunk to this server alone meanwhile: raft
+// 1.7.3 waits for an answer of the voter that is one no more.
+func (s *Server) verifyLeader() error {
+	for {
+		err := s.questions.ask(func() error {
+			answer := make(chan error, 1)
+			future := s.raft.VerifyLeader()
+			go func() { answer <- future.Error() }()
+			select {
+			case err := <-answer:
+				return err
+			case <-time.After(proofPatience):
+				return errNoAnswer
+			}
+		})
+		if err != errNoAnswer {
+			return err
+		}
+		if s.frozen.Load() {
+			return structs.ErrNoLeader // it waits for the disk
+		}
 	}
 }

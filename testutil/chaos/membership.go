@@ -146,10 +146,13 @@ func (n *nemesis) canDoWithout(m *machine) bool {
 		stays[raft.ServerID(other.Config.NodeID)] = other != m && other.state != gone && !other.forGood && !other.demoted && !other.expelled
 	}
 	for _, knows := range n.machines {
-		if knows.state == gone || knows.Server == nil {
+		if knows.state == gone {
 			continue
 		}
-		future := knows.Raft().GetConfiguration() // of a server that is down: as it was
+		if knows.Server == nil {
+			return false // it is down, and nobody can say
+		}
+		future := knows.Raft().GetConfiguration()
 		if future.Error() != nil {
 			return false
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"praetor/structs"
 	"praetor/testutil/cluster"
 )
@@ -171,5 +173,35 @@ func TestConsistentQueryWithShortWait(t *testing.T) {
 				t.Errorf("%s: got %d entries, %v", n.Config.NodeName, len(reply.Entries), err)
 			}
 		}
+	})
+}
+
+// A voter that does not answer any more is demoted while leadership is being
+// proven, and with it the majority that was asked. The read is answered all the
+// same, and those after it.
+func TestProofWhileTheQuorumShrinks(t *testing.T) {
+	t.Parallel()
+	story(t, 2, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "v")
+		leader, other := c.Leader(), c.Followers()[0]
+		time.Sleep(5 * time.Second)
+		isolate(c, other)
+		asked := wait(t.Context(), leader, "k", consistent.options())
+		time.Sleep(10 * time.Millisecond)
+		if err := leader.Raft().DemoteVoter(raft.ServerID(other.Config.NodeID), 0, time.Second).Error(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-asked:
+			if got.err != nil {
+				t.Errorf("the read: %v", got.err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the read has no answer")
+		}
+		if !leader.IsLeader() {
+			t.Error("it leads no more: this test no longer shows anything")
+		}
+		c.Net.Heal()
 	})
 }
