@@ -223,8 +223,8 @@ func TestStatesOfTwoOfFiveDiffer(t *testing.T) {
 		via := c.Followers()[3]
 		stop := busy(t, c, func(i int) error { return put(via, fmt.Sprint("n/", i%10), fmt.Sprint(i)) })
 		testutil.Eventually(t, time.Minute, "two quarantines", func() error {
-			if n := quarantines(bad...); n != 2 {
-				return fmt.Errorf("%d", n)
+			if a, b := quarantines(bad[0]), quarantines(bad[1]); a == 0 || b == 0 {
+				return fmt.Errorf("%d and %d", a, b)
 			}
 			return nil
 		})
@@ -236,8 +236,9 @@ func TestStatesOfTwoOfFiveDiffer(t *testing.T) {
 		for _, n := range c.Up() {
 			mustGet(t, n, "k", stale, "right")
 		}
-		if all := quarantines(c.Up()...); all != 2 {
-			t.Errorf("%d quarantines, want 2", all)
+		// One that got the state again from the other, while that still led, goes twice.
+		if all, theirs := quarantines(c.Up()...), quarantines(bad...); all != theirs || theirs > 3 {
+			t.Errorf("%d quarantines, %d of those that differ, want none of others and at most 3", all, theirs)
 		}
 	}, often)
 }
