@@ -92,22 +92,3 @@ func (s *Server) leaseHolds() bool {
 	term := s.readyTerm.Load()
 	return term > 0 && s.lease.holds(time.Now(), term, s.whoVotes)
 }
-
-// whoVotes are the other voters in the raft configuration, and whether this
-// server is one.
-func (s *Server) whoVotes() (others []raft.ServerID, self bool) {
-	future := s.raft.GetConfiguration()
-	if future.Error() != nil {
-		return nil, false
-	}
-	for _, m := range future.Configuration().Servers {
-		switch {
-		case m.Suffrage != raft.Voter:
-		case m.ID == raft.ServerID(s.config.NodeID):
-			self = true
-		default:
-			others = append(others, m.ID)
-		}
-	}
-	return others, self
-}

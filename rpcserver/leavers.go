@@ -49,14 +49,16 @@ func (l *leavers) note(m serf.Member) {
 func (s *Server) lookAtLeavers() {
 	for name, l := range s.leavers.seen {
 		m := s.asNow(l.Member)
+		stays := m.Status == serf.StatusLeaving && time.Since(l.since) >= leavingDoubt
+		if stays {
+			m.Status = serf.StatusAlive
+		}
 		s.reconcileMember(m)
-		if m.Status != serf.StatusLeaving || time.Since(l.since) < leavingDoubt {
+		if !stays {
 			continue
 		}
 		s.logger.Info("a member said to leave is still there: telling it", "member", name)
-		m.Status = serf.StatusAlive
-		s.reconcileMember(m) // and forgets it
-		s.leavers.note(l.Member)
+		s.leavers.note(l.Member) // again, from now on
 		s.tasks.Go(func() {
 			if err := s.serf.RemoveFailedNode(name); err != nil && s.ctx.Err() == nil {
 				s.logger.Warn("cannot tell a member that it is said to leave", "member", name, "error", err)

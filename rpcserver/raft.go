@@ -38,20 +38,8 @@ func (s *Server) startRaft() error {
 // a leader, which nobody else can be, as long as for any. It looks at once when
 // its timeout gets shorter, so it was started with one that is a bit longer.
 func (s *Server) electAlone() error {
-	members := s.raft.GetConfiguration()
-	if err := members.Error(); err != nil {
-		return err
-	}
-	alone := false
-	for _, m := range members.Configuration().Servers {
-		if m.Suffrage == raft.Voter {
-			if m.ID != raft.ServerID(s.config.NodeID) {
-				return nil
-			}
-			alone = true
-		}
-	}
-	if !alone || s.mute.Load() {
+	others, votes := s.whoVotes()
+	if len(others) > 0 || !votes || s.mute.Load() {
 		return nil
 	}
 	s.raftSettings.Lock()
@@ -197,15 +185,28 @@ func (s *Server) Reload(threshold uint64, interval time.Duration, trailing uint6
 
 // voters is how many servers vote; 0 if that cannot be told.
 func (s *Server) voters() int {
+	others, self := s.whoVotes()
+	if self {
+		return len(others) + 1
+	}
+	return len(others)
+}
+
+// whoVotes are the other voters in the raft configuration, and whether this
+// server is one.
+func (s *Server) whoVotes() (others []raft.ServerID, self bool) {
 	future := s.raft.GetConfiguration()
 	if future.Error() != nil {
-		return 0
+		return nil, false
 	}
-	n := 0
-	for _, server := range future.Configuration().Servers {
-		if server.Suffrage == raft.Voter {
-			n++
+	for _, m := range future.Configuration().Servers {
+		switch {
+		case m.Suffrage != raft.Voter:
+		case m.ID == raft.ServerID(s.config.NodeID):
+			self = true
+		default:
+			others = append(others, m.ID)
 		}
 	}
-	return n
+	return others, self
 }

@@ -23,7 +23,7 @@ type savedArchive struct {
 
 // entriesIn are the keys and services that clients use, as they are in a state.
 func entriesIn(r *state.Reader) []history.Entry {
-	return append(history.EntriesOf(r.KVTree(prefix)), workload.EntriesOf(r.AllServices())...)
+	return append(history.EntriesOf(r.KVTree(prefix)), workload.ServiceEntries(r.AllServices())...)
 }
 
 func readArchive(content []byte) (*savedArchive, error) {

@@ -66,7 +66,7 @@ func (w *worker) instances(ctx context.Context, name string, slot int, kind hist
 		case 1:
 			var reply structs.IndexedServiceNodes
 			err = c.Read(ctx, "Catalog.ServiceNodes", &structs.ServiceSpecificRequest{ServiceName: name, QueryOptions: q}, &reply, q.MaxQueryTime)
-			entries, meta = EntriesOf(reply.ServiceNodes), reply.QueryMeta
+			entries, meta = ServiceEntries(reply.ServiceNodes), reply.QueryMeta
 		default:
 			var reply structs.IndexedNodeServices
 			err = c.Read(ctx, "Catalog.NodeServices", &structs.NodeSpecificRequest{Node: name, QueryOptions: q}, &reply, q.MaxQueryTime)
@@ -89,9 +89,9 @@ func (w *worker) instances(ctx context.Context, name string, slot int, kind hist
 	}
 }
 
-// EntriesOf are the services of the workload among rows of the catalog, as they
+// ServiceEntries are the services of the workload among rows of the catalog, as they
 // are in its history.
-func EntriesOf(rows []*structs.ServiceNode) (entries []history.Entry) {
+func ServiceEntries(rows []*structs.ServiceNode) (entries []history.Entry) {
 	for _, s := range rows {
 		if value, ok := s.ServiceMeta[valueOf]; ok {
 			entries = append(entries, history.Entry{Key: s.ServiceName, Value: value, ModifyIndex: s.ModifyIndex})
