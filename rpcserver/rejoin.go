@@ -1,9 +1,12 @@
 package rpcserver
 
 import (
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"time"
+
+	"github.com/hashicorp/serf/serf"
 )
 
 // rejoinEvery is how often a server looks for peers that gossip does not know.
@@ -15,18 +18,28 @@ const rejoinEvery = 5 * time.Second
 // but a leader that gossip shows nobody takes read replicas out of raft for good.
 // So whoever is in the raft configuration and gossip has never heard of is joined
 // again, at the gossip port that we use ourselves.
+//
+// And a server that hears of no leader may be one that the others take for dead, and
+// that is not in raft any more for that. Gossip tells the dead that they are for a
+// moment only, and may have told it while nothing came through. Left to itself it
+// finds out at its next exchange of everything with the right one of the others, one
+// of them every 30 s. So such a server has one with those that it knows.
 
 // rejoin looks after gossip until this server stops.
 func (s *Server) rejoin() {
 	every := time.NewTicker(rejoinEvery)
 	defer every.Stop()
-	for {
+	for led := true; ; {
 		select {
 		case <-every.C:
 		case <-s.ctx.Done():
 			return
 		}
 		lost := s.unheard()
+		before := led
+		if led = s.leaderAddr() != ""; !led && !before {
+			lost = append(lost, s.peers()...)
+		}
 		if len(lost) == 0 {
 			continue
 		}
@@ -34,9 +47,9 @@ func (s *Server) rejoin() {
 		go func() { // may take longer than this server has to stop
 			defer close(done)
 			if n, err := s.Join(lost); err != nil {
-				s.logger.Debug("gossip does not know some of the raft servers, and they cannot be joined", "addresses", lost, "error", err)
+				s.logger.Debug("cannot exchange gossip with other servers", "addresses", lost, "error", err)
 			} else {
-				s.logger.Info("joined raft servers that gossip did not know", "addresses", lost, "reached", n)
+				s.logger.Info("exchanged gossip with servers that it may not have reached", "addresses", lost, "reached", n)
 			}
 		}()
 		select {
@@ -65,4 +78,26 @@ func (s *Server) unheard() (addrs []string) {
 		}
 	}
 	return addrs
+}
+
+// peers are the gossip addresses of the servers that gossip calls alive, and of one
+// that it calls failed: to find out that it is takes 10 s, in which nobody can join.
+func (s *Server) peers() (alive []string) {
+	var failed []string
+	for _, m := range s.serf.Members() {
+		if _, ok := parseServer(m, s.config.Datacenter); !ok || m.Tags["id"] == s.config.NodeID {
+			continue
+		}
+		addr := net.JoinHostPort(m.Addr.String(), strconv.Itoa(int(m.Port)))
+		switch m.Status {
+		case serf.StatusAlive, serf.StatusLeaving:
+			alive = append(alive, addr)
+		case serf.StatusFailed:
+			failed = append(failed, addr)
+		}
+	}
+	if len(failed) == 0 {
+		return alive
+	}
+	return append(alive, failed[rand.IntN(len(failed))])
 }

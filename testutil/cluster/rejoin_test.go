@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -55,5 +56,33 @@ func TestGossipComesTogetherAgain(t *testing.T) {
 			return put(replica, "k", "2")
 		})
 		awaitSuffrage(t, c, replica, false)
+	})
+}
+
+// A server that the others could not reach for a while, so that it is no longer in
+// raft, has its place again soon after they can.
+func TestForgottenServerComesBack(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		n := c.Add()
+		n.Start()
+		n.Join(c.Nodes[0])
+		awaitSuffrage(t, c, n, true)
+		isolate(c, n)
+		inRaft := func() bool {
+			_, there := suffrage(t, c.Leader())[n.Config.NodeID]
+			return there
+		}
+		time.Sleep(70 * time.Second) // serf tries again every 30 s, next in 20 to 30 s
+		if inRaft() {
+			t.Fatal("the server is still in raft: this test shows nothing")
+		}
+		c.Net.Heal()
+		testutil.Eventually(t, 10*time.Second, "its place in raft", func() error {
+			if !inRaft() {
+				return errors.New("it has none")
+			}
+			return put(n, "k", "v")
+		})
 	})
 }
