@@ -37,11 +37,30 @@ func (s *Server) newRaft(config *raft.Config, cache raft.LogStore, stable raft.S
 	if last, reached := node.LastIndex(), s.store.Reached(); last < reached {
 		return s.undone(fmt.Errorf("what is left ends at entry %d, and this server had come to %d", last, reached), snapshots)
 	}
+	if err := dropOldLog(node, cache); err != nil {
+		return fmt.Errorf("delete the raft log from before the newest snapshot: %w", err)
+	}
 	if trouble := snapshots.trouble(); len(trouble) > 0 {
 		s.logger.Error("a snapshot is damaged; the one before it and the log make up for it, and it is moved to raft/damaged", "damage", trouble)
 		return snapshots.moveAside()
 	}
 	return nil
+}
+
+// dropOldLog deletes a log that ends before the snapshot that raft has loaded. Raft
+// does so itself after it has loaded one that the leader sent; if the server ends
+// between the two, raft leaves the log as it is at the next start, and a library
+// that takes no gaps refuses every entry from then on. Raft hears no entries yet.
+func dropOldLog(node *raft.Raft, log raft.LogStore) error {
+	first, err := log.FirstIndex()
+	if err != nil || first == 0 {
+		return err
+	}
+	last, err := log.LastIndex()
+	if err != nil || last >= node.LastIndex() {
+		return err
+	}
+	return log.DeleteRange(first, last)
 }
 
 // undone is the error of a start that damage has ended.

@@ -180,9 +180,6 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.makeWay(logs[0].Index); err != nil {
-		return err
-	}
 	sealed := s.sealer.seal(logs)
 	defer s.sealer.release()
 	if err := s.change(func() error { return s.inner.StoreLogs(sealed) }); err != nil {
@@ -209,28 +206,12 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// makeWay deletes all there is before an entry that comes behind a newer snapshot.
-// Raft deletes it once it has loaded a snapshot that the leader sent; a server that
-// ends in between comes back with the snapshot and the log from before it, and a
-// library that takes no gaps would refuse every entry from then on.
-func (s *Store) makeWay(next uint64) error {
-	last := s.last.Load()
-	if last == 0 || next <= last+1 || next > s.covered.Load()+1 {
-		return nil
-	}
-	return s.deleteRange(s.first.Load(), last)
-}
-
 // DeleteRange deletes the entries from one index to another, both included:
 // at the old end behind a snapshot, or at the new end what another leader has
 // taken back.
 func (s *Store) DeleteRange(first, last uint64) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return s.deleteRange(first, last)
-}
-
-func (s *Store) deleteRange(first, last uint64) error {
 	if r := s.book.record; last >= r.last && first > 0 && first <= r.last {
 		r.last = first - 1
 		if first <= s.first.Load() {

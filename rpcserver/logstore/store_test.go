@@ -448,26 +448,6 @@ func TestConvert(t *testing.T) {
 	})
 }
 
-// A server may end between storing a snapshot from the leader and deleting the log
-// from before it; the next start takes what comes behind the snapshot.
-func TestSnapshotAheadOfTheLog(t *testing.T) {
-	bothWays(t, func(t *testing.T, backend, dir string) {
-		s := open(t, dir, backend)
-		must(t, s.SetUint64([]byte("CurrentTerm"), 2), s.StoreLogs(entries(1, 10)), s.NoteSnapshot(100, raft.Configuration{}), s.Close())
-		s = open(t, dir, "")
-		if backend == "wal" && s.StoreLogs(entries(102, 102)) == nil {
-			t.Error("an entry was taken that leaves a gap behind the snapshot")
-		}
-		must(t, s.StoreLogs(entries(101, 120)))
-		for range 2 {
-			mustHold(t, s, 101, 120)
-			must(t, s.Close())
-			s = open(t, dir, "")
-		}
-		must(t, s.Close())
-	})
-}
-
 // boltdb may have a gap, where a snapshot came from the leader; wal may not.
 func TestConvertGap(t *testing.T) {
 	t.Parallel()

@@ -1,12 +1,15 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
 
+	"praetor/rpcserver/logstore"
 	"praetor/structs"
 	"praetor/testutil/cluster"
 )
@@ -53,6 +56,39 @@ func TestAllServersCrash(t *testing.T) {
 			t.Errorf("%d keys, want %d", got, 3*60+1)
 		}
 	}, smallLogs)
+}
+
+// A server may end between storing a snapshot from the leader and deleting the log
+// from before it. It takes what comes behind the snapshot after its next start.
+func TestSnapshotAheadOfTheLog(t *testing.T) {
+	t.Parallel()
+	for _, name := range backends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+				for i := range 60 {
+					c.Put(fmt.Sprint(i), "v")
+				}
+				time.Sleep(3 * time.Second)
+				n := c.Followers()[0]
+				n.Stop()
+				log, err := logstore.Open(filepath.Join(n.Config.DataDir, "raft"), n.Config.NodeID, logstore.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				first, _ := log.FirstIndex()
+				last, _ := log.LastIndex()
+				if first+1 >= log.Snapshot() {
+					t.Fatalf("the log begins at %d, the snapshot is of %d: this shows nothing", first, log.Snapshot())
+				}
+				if err := errors.Join(log.DeleteRange(first+1, last), log.Close()); err != nil {
+					t.Fatal(err)
+				}
+				n.Start()
+				c.Put("k", "v")
+			}, backend(name), smallLogs)
+		})
+	}
 }
 
 // A network in which nobody reaches anybody, for a while, costs time and
