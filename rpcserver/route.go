@@ -130,8 +130,25 @@ func (s *Server) atLeader(ctx context.Context, c call, forwarded bool) error {
 		return structs.Errorf(structs.Unreachable, "the leader did not answer in time")
 	case errors.Is(err, context.Canceled):
 		return errLeaderMoved
+	case err == nil && c.read.AllowStale:
+		s.hasShown(c.reply)
 	}
 	return err
+}
+
+// hasShown remembers how far the leader's state was that a stale read has seen
+// here: our own must have come there before it is shown, or time would go back.
+func (s *Server) hasShown(reply any) {
+	m, ok := reply.(interface{ Meta() *structs.QueryMeta })
+	if !ok {
+		return
+	}
+	for index := m.Meta().Index; ; {
+		shown := s.shown.Load()
+		if index <= shown || s.shown.CompareAndSwap(shown, index) {
+			return
+		}
+	}
 }
 
 // reach connects to the leader, as long as it is the leader.
@@ -237,14 +254,15 @@ func (s *Server) leaderAddr() string {
 }
 
 // heardFromLeader reports whether this server's state is worth anything: it
-// leads, or has been in touch with a leader since it started, and has no
-// restored snapshot that the cluster may not have.
+// leads, or has been in touch with a leader since it started, is not behind what
+// it has shown, and has no restored snapshot that the cluster may not have.
 func (s *Server) heardFromLeader() bool {
 	if s.awaiting.Load() {
 		return false
 	}
 	inTouch := s.raft.State() == raft.Leader || s.frozen.Load() || !s.raft.LastContact().IsZero()
-	return inTouch && s.proven(s.fsm.Store())
+	store, shown := s.fsm.Store(), s.shown.Load()
+	return inTouch && (shown == 0 || store.Applied() >= shown) && s.proven(store)
 }
 
 // apply puts a command in the log and returns its result once it is committed

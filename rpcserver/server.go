@@ -49,10 +49,11 @@ type Server struct {
 	mute      atomic.Bool // no vote: see repair.go
 	mend      chan damage // at most one: see mend.go
 	disk      diskClock
-	late      atomic.Bool // was sent a snapshot that it could not go on from: see hearing.go
-	silent    atomic.Bool // sends nothing as the leader, because the disk hangs: see stall.go
-	frozen    atomic.Bool // is no leader to anybody: silent, or raft does not know yet what came of it
-	notify    chan bool   // raft's word on whether we lead
+	late      atomic.Bool   // was sent a snapshot that it could not go on from: see hearing.go
+	silent    atomic.Bool   // sends nothing as the leader, because the disk hangs: see stall.go
+	shown     atomic.Uint64 // index that a stale read has shown here which the leader answered
+	frozen    atomic.Bool   // is no leader to anybody: silent, or raft does not know yet what came of it
+	notify    chan bool     // raft's word on whether we lead
 
 	readySnapshot readySnapshot // offered while replacing is held
 

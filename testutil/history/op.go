@@ -83,10 +83,6 @@ type Result struct {
 	Entries   []Entry // of reads and transactions, as they came
 	Index     uint64  // of a read: X-Consul-Index; 0: it says nothing about the key
 	Epoch     string
-
-	// ByLeader says that a stale read was answered by a leader: by the server that
-	// was asked, or by another one because that had only just begun.
-	ByLeader bool
 }
 
 // EntryOf is an entry as it comes from a server.

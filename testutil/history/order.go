@@ -53,7 +53,7 @@ func (f *facts) checkServers() (violations []Violation) {
 	reads := map[process][]*Call{}
 	var order []process
 	for _, c := range f.calls {
-		if c.op.Kind == Get && c.op.Read == Stale && c.outcome == done && c.op.Life != 0 && !c.result.ByLeader && f.locks[c.op.Key] == "" {
+		if c.op.Kind == Get && c.op.Read == Stale && c.outcome == done && c.op.Life != 0 && f.locks[c.op.Key] == "" {
 			p := process{c.op.Server, c.op.Life}
 			if reads[p] == nil {
 				order = append(order, p)

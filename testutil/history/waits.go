@@ -24,7 +24,7 @@ func (f *facts) checkClients(lease time.Duration) (violations []Violation) {
 		}
 		q := question{client: c.client, kind: c.op.Kind, key: c.op.Key, epoch: c.result.Epoch}
 		if c.op.Read == Stale {
-			if c.op.Life == 0 || c.result.ByLeader {
+			if c.op.Life == 0 {
 				continue
 			}
 			q.server, q.life = c.op.Server, c.op.Life

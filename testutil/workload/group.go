@@ -38,7 +38,7 @@ func (w *worker) list(ctx context.Context, prefix string) {
 	result, ok := w.ask(ctx, op, nil, 0, func(ctx context.Context, c *client.Client) (history.Result, error) {
 		q := w.options(op.Read, 0)
 		rows, meta, err := c.KV().List(ctx, prefix, &q)
-		return history.Result{Entries: history.EntriesOf(rows), Index: meta.Index, Epoch: meta.Epoch, ByLeader: meta.LastContact == 0}, err
+		return history.Result{Entries: history.EntriesOf(rows), Index: meta.Index, Epoch: meta.Epoch}, err
 	})
 	if !ok {
 		return
@@ -115,7 +115,7 @@ func txn(ctx context.Context, c *client.Client, op *history.Op, q structs.QueryO
 		}
 		reply, meta = got.TxnResponse, got.QueryMeta
 	}
-	result := history.Result{OK: len(reply.Errors) == 0, Index: meta.Index, Epoch: meta.Epoch, ByLeader: meta.LastContact == 0}
+	result := history.Result{OK: len(reply.Errors) == 0, Index: meta.Index, Epoch: meta.Epoch}
 	for _, row := range reply.Results {
 		result.Entries = append(result.Entries, history.EntryOf(row.KV))
 	}

@@ -54,7 +54,7 @@ func (w *worker) get(ctx context.Context, key string, kind history.Read, after u
 	result, ok := w.ask(ctx, op, nil, 0, func(ctx context.Context, c *client.Client) (history.Result, error) {
 		q := w.options(kind, after)
 		entry, meta, err := c.KV().Get(ctx, key, &q)
-		result := history.Result{Index: meta.Index, Epoch: meta.Epoch, ByLeader: meta.LastContact == 0}
+		result := history.Result{Index: meta.Index, Epoch: meta.Epoch}
 		if entry != nil {
 			result.Entries = []history.Entry{history.EntryOf(entry)}
 		}

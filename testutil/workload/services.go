@@ -77,7 +77,7 @@ func (w *worker) instances(ctx context.Context, name string, slot int, kind hist
 			}
 			meta = reply.QueryMeta
 		}
-		result := history.Result{Entries: entries, Index: meta.Index, Epoch: meta.Epoch, ByLeader: meta.LastContact == 0}
+		result := history.Result{Entries: entries, Index: meta.Index, Epoch: meta.Epoch}
 		if len(entries) == 0 {
 			result.Index = 0 // it is about other services, and says nothing of this one
 		}
