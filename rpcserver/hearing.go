@@ -62,6 +62,9 @@ func (s *Server) answered(call raft.RPC, up <-chan struct{}) bool {
 		if len(q.Entries) > 0 && s.waitFor(up) {
 			err = s.contradicted(q.Entries)
 		}
+		if q.PrevLogEntry > 0 && s.waitFor(up) {
+			s.joinSnapshot(q)
+		}
 	}
 	if err != nil {
 		call.Respond(nil, err)
@@ -104,15 +107,34 @@ func (s *Server) refusal(command any) error {
 // Then it takes a newer snapshot, for which resync asks.
 func (s *Server) covers(q *raft.InstallSnapshotRequest) (here, follows bool) {
 	var ours raft.Log
-	stats := s.raft.Stats()
-	same := stats["last_snapshot_index"] == strconv.FormatUint(q.LastLogIndex, 10) &&
-		stats["last_snapshot_term"] == strconv.FormatUint(q.LastLogTerm, 10)
+	same := s.isSnapshot(q.LastLogIndex, q.LastLogTerm)
 	follows = same && s.raft.LastIndex() == q.LastLogIndex ||
 		s.logs.GetLog(q.LastLogIndex, &ours) == nil && ours.Term == q.LastLogTerm
 	here = follows || same || s.raft.AppliedIndex() >= q.LastLogIndex && s.proven(s.fsm.Store())
 	// Asked last: a leader of an earlier term, whose snapshot may be a restore that
 	// was lost, has to hear of the later one from raft.
 	return here && s.raft.CurrentTerm() <= q.Term, follows
+}
+
+// joinSnapshot helps raft to see that entries come right behind our snapshot. Raft
+// 1.7.3 looks for the entry before them in the log only, unless that is our newest:
+// with another one behind the snapshot, which the cluster never took, and none
+// before it, it refuses everything from then on. That the entry before is the last
+// in the snapshot is what it would ask, so it need not.
+func (s *Server) joinSnapshot(q *raft.AppendEntriesRequest) {
+	var ours raft.Log
+	if q.PrevLogEntry >= s.raft.LastIndex() || s.logs.GetLog(q.PrevLogEntry, &ours) == nil {
+		return
+	}
+	if s.isSnapshot(q.PrevLogEntry, q.PrevLogTerm) {
+		q.PrevLogEntry, q.PrevLogTerm = 0, 0
+	}
+}
+
+// isSnapshot reports whether raft's newest snapshot is of this index and term.
+func (s *Server) isSnapshot(index, term uint64) bool {
+	stats := s.raft.Stats()
+	return stats["last_snapshot_index"] == strconv.FormatUint(index, 10) && stats["last_snapshot_term"] == strconv.FormatUint(term, 10)
 }
 
 // contradicted refuses entries of a leader whose history has another entry at the

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"praetor/rpcserver/logstore"
 	"praetor/structs"
+	"praetor/testutil"
 	"praetor/testutil/cluster"
 )
 
@@ -86,6 +89,51 @@ func TestSnapshotAheadOfTheLog(t *testing.T) {
 				}
 				n.Start()
 				c.Put("k", "v")
+			}, backend(name), smallLogs)
+		})
+	}
+}
+
+// The log of a server may begin right behind its snapshot, with an entry that the
+// cluster never took. Another one takes its place.
+func TestEntryBehindTheSnapshotIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, name := range backends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+				for i := range 60 {
+					c.Put(fmt.Sprint(i), "v")
+				}
+				time.Sleep(5 * time.Second)
+				n, heir := c.Followers()[0], c.Followers()[1]
+				n.Stop()
+				log, err := logstore.Open(filepath.Join(n.Config.DataDir, "raft"), n.Config.NodeID, logstore.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				first, _ := log.FirstIndex()
+				last, _ := log.LastIndex()
+				if last != log.Snapshot() {
+					t.Fatalf("the log ends at %d, the snapshot at %d: this shows nothing", last, log.Snapshot())
+				}
+				var entry raft.Log
+				err = log.GetLog(last, &entry)
+				entry.Index++
+				if err := errors.Join(err, log.DeleteRange(first, last), log.StoreLog(&entry), log.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if err := operate(c.Leader(), "TransferLeader", heir); err != nil {
+					t.Fatal(err)
+				}
+				n.Start()
+				testutil.Eventually(t, 10*time.Second, "the server takes part", func() error { return put(n, "k", "v") })
+				testutil.Eventually(t, 5*time.Second, "it has what the others have", func() error {
+					if got, want := n.FSM().Store().Applied(), c.Leader().FSM().Store().Applied(); got != want {
+						return fmt.Errorf("it has applied %d of %d", got, want)
+					}
+					return nil
+				})
 			}, backend(name), smallLogs)
 		})
 	}
