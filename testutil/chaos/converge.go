@@ -110,7 +110,7 @@ func (n *nemesis) places() error {
 }
 
 // excuse takes servers out of a raft configuration that have left for good and
-// may still be in it: where nobody heard them say so, they are dead to the
+// may still be in it: where the leader has not heard it, they are dead to the
 // others, and a dead voter stays until another has come in its place. To take it
 // out would leave an even number.
 func (n *nemesis) excuse(configuration map[string]raft.ServerSuffrage) {
@@ -128,12 +128,12 @@ func (n *nemesis) excuse(configuration map[string]raft.ServerSuffrage) {
 	}
 }
 
-// heardLeave reports whether some server knows that m has left.
+// heardLeave reports whether the leader knows that m has left. Gossip does not tell
+// it to a server that has never heard of m.
 func (n *nemesis) heardLeave(m *machine) bool {
-	return slices.ContainsFunc(n.up(), func(other *machine) bool {
-		return slices.ContainsFunc(other.Members(), func(s serf.Member) bool {
-			return s.Name == m.name() && s.Status == serf.StatusLeft
-		})
+	leader := n.leader()
+	return leader != nil && slices.ContainsFunc(leader.Members(), func(s serf.Member) bool {
+		return s.Name == m.name() && s.Status == serf.StatusLeft
 	})
 }
 
