@@ -78,6 +78,12 @@ func newTestAPI(t testing.TB, change func(*config.Runtime)) *testAPI {
 		a.tasks.Wait()
 		a.local.close()
 	})
+	testutil.Eventually(t, 20*time.Second, "all of this node in the catalog", func() error { // tests count entries of the log
+		if node := server.FSM().Store().Read().Node(settings.NodeName); node == nil || node.TaggedAddresses == nil {
+			return errors.New("the agent has not told it of itself")
+		}
+		return nil
+	})
 	return &testAPI{t: t, agent: a, handler: a.handler()}
 }
 
