@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"praetor/agent/config"
@@ -109,6 +111,14 @@ type apiConn struct {
 	conns     *connCounts
 	handshake *time.Timer // closes the connection unless stopped; nil: none
 	once      sync.Once
+}
+
+// SyscallConn gives access to the socket, if there is one.
+func (c *apiConn) SyscallConn() (syscall.RawConn, error) {
+	if socket, ok := c.Conn.(syscall.Conn); ok {
+		return socket.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // trusted notes that the TLS handshake is done.

@@ -28,6 +28,7 @@ import (
 // net/http unread, and its connection with it, for good.
 type keyServer struct {
 	handler http.Handler
+	hangups hangups
 	others  *handover
 	ctx     context.Context // of all requests
 	logger  hclog.Logger
@@ -78,6 +79,7 @@ func (s *keyServer) stop(ctx context.Context) {
 	s.each(func(c *keyConn) { _ = c.SetReadDeadline(time.Now()) }) // wakes those that wait for a request
 	defer context.AfterFunc(ctx, func() { s.each(func(c *keyConn) { c.Close() }) })()
 	s.serving.Wait()
+	s.hangups.close()
 }
 
 func (s *keyServer) each(do func(*keyConn)) {
@@ -100,6 +102,10 @@ type keyConn struct {
 	deadline time.Time     // of reads; moved on once a second, since that has a price
 	body     keyBody
 
+	// Of requests that may wait for long.
+	present context.Context // ends when the client hangs up; nil if nobody has looked
+	leave   func()          // ends it
+
 	header  http.Header
 	status  int    // 0 before WriteHeader
 	pending []byte // a body of which nobody has said how long it will be
@@ -118,6 +124,9 @@ func (c *keyConn) serve() {
 		c.server.mu.Lock()
 		delete(c.server.conns, c)
 		c.server.mu.Unlock()
+		if c.leave != nil {
+			c.leave()
+		}
 		if kept {
 			c.Close()
 		}
@@ -256,7 +265,7 @@ func invalidValue(value string) bool { return !httpguts.ValidHeaderFieldValue(va
 func (c *keyConn) answer(r *http.Request) bool {
 	ctx := c.server.ctx
 	if strings.Contains(r.URL.RawQuery, "index=") { // it may wait for long
-		watched, unwatch := c.watch(ctx)
+		watched, unwatch := c.watch()
 		defer unwatch()
 		ctx = watched
 	}
@@ -271,12 +280,28 @@ func (c *keyConn) answer(r *http.Request) bool {
 // watch returns a context that ends when the client hangs up. The function
 // returned must be called before the connection is read from again. Meanwhile
 // the connection has no buffer: those who wait are many.
-func (c *keyConn) watch(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
+func (c *keyConn) watch() (context.Context, func()) {
 	if c.body.left > 0 || c.in.Buffered() > 0 {
-		return ctx, cancel // something is there to read: net/http does not look behind it either
+		return c.server.ctx, func() {} // something is there to read: net/http does not look behind it either
 	}
 	c.release()
+	if c.present == nil {
+		ctx, cancel := context.WithCancel(c.server.ctx)
+		if forget, ok := c.server.hangups.watch(c.Conn, cancel); ok {
+			c.present, c.leave = ctx, func() { forget(); cancel() }
+		} else {
+			cancel()
+		}
+	}
+	if c.present != nil {
+		return c.present, c.take
+	}
+	return c.watchByReading()
+}
+
+// watchByReading does so for a connection that the kernel does not tell us of.
+func (c *keyConn) watchByReading() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(c.server.ctx)
 	c.deadline = time.Time{}
 	_ = c.SetReadDeadline(c.deadline)
 	watching := make(chan struct{})

@@ -252,6 +252,57 @@ func TestKeysHangUp(t *testing.T) {
 	})
 }
 
+// So it does where the kernel tells, also if it has waited before.
+func TestKeysHangUpOfASocket(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, ended := make(chan context.Context), make(chan error)
+	s := newKeyServer(t.Context(), hclog.NewNullLogger())
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began <- r.Context()
+		if r.URL.Path == "/v1/kv/waits" {
+			<-r.Context().Done()
+			ended <- r.Context().Err()
+		}
+	})
+	go s.accept(listener)
+	defer listener.Close()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	ask := func(conn net.Conn, key string) {
+		_, _ = io.WriteString(conn, "GET /v1/kv/"+key+"?index=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	stays, goes := dial(), dial()
+	in := bufio.NewReader(goes)
+	for range 3 {
+		ask(goes, "answers")
+		<-began
+		if r, err := http.ReadResponse(in, nil); err != nil || r.StatusCode != http.StatusOK {
+			t.Fatalf("got %v, %v", r, err)
+		}
+	}
+	ask(stays, "waits")
+	other := <-began
+	ask(goes, "waits")
+	<-began
+	goes.Close()
+	<-ended // or the test takes for ever
+	if other.Err() != nil {
+		t.Error("another client's query ended too")
+	}
+	stays.Close()
+	<-ended
+	s.stop(t.Context())
+}
+
 // A panic costs its client the connection, and nobody else anything.
 func TestKeysPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

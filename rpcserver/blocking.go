@@ -22,7 +22,6 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		wait += rand.N(wait/16 + 1)
 		timed, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		defer context.AfterFunc(s.ctx, cancel)()
 		until = timed
 	}
 	misses := 0
@@ -34,7 +33,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 				proof = context.WithoutCancel(ctx)
 			}
 			if err := s.proveLeadership(proof); err != nil {
-				if ran && ctx.Err() != nil {
+				if ran && s.over(ctx) {
 					return nil // the time is up, not the leadership
 				}
 				return err
@@ -42,7 +41,7 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		}
 		store, err := s.provenStore(ctx, !q.AllowStale)
 		if err != nil {
-			if ran && ctx.Err() != nil {
+			if ran && s.over(ctx) {
 				return nil
 			}
 			return err
@@ -72,11 +71,16 @@ func (s *Server) blocking(ctx context.Context, q *structs.QueryOptions, meta *st
 		if meta.Index > after {
 			return nil
 		}
-		if r.Wait(until) != nil {
+		r.WakeBy(s.ctx.Done())
+		if r.Wait(until) != nil || s.ctx.Err() != nil {
 			return nil
 		}
 	}
 }
+
+// over reports whether the time of a read is up, its caller gone, or the server
+// stopping.
+func (s *Server) over(ctx context.Context) bool { return ctx.Err() != nil || s.ctx.Err() != nil }
 
 // waitTime is how long a read may wait, without the random part: none, or what
 // it asks for within the server's limits.

@@ -56,6 +56,8 @@ func (s *Server) proveLeadership(ctx context.Context) error {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.ctx.Done():
+			return errStopping
 		}
 	}
 }

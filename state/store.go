@@ -60,8 +60,8 @@ func (s *Store) Read() *Reader {
 // so that Wait can wait until some of it changes.
 func (s *Store) Watch() *Reader {
 	r := s.Read()
-	r.watches = memdb.NewWatchSet()
-	r.watches.Add(s.abandoned)
+	r.watches = &watches{}
+	r.watches.add(s.abandoned)
 	return r
 }
 
@@ -69,7 +69,7 @@ func (s *Store) Watch() *Reader {
 // read through it. A Reader is for one goroutine.
 type Reader struct {
 	txn     *memdb.Txn
-	watches memdb.WatchSet // nil if nobody will wait
+	watches *watches // nil if nobody will wait
 	epoch   *Epoch
 	index   uint64
 	missing bool
@@ -82,9 +82,12 @@ func (r *Reader) Index() uint64 { return r.index }
 // read must not be woken by changes to its neighbours.
 func (r *Reader) Missing() bool { return r.missing }
 
-// Wait returns nil as soon as something that was read through r has changed or
-// the store was abandoned, else ctx's error.
-func (r *Reader) Wait(ctx context.Context) error { return r.watches.WatchCtx(ctx) }
+// Wait returns nil as soon as something that was read through r has changed, the
+// store was abandoned or a channel given to WakeBy was closed, else ctx's error.
+func (r *Reader) Wait(ctx context.Context) error { return r.watches.wait(ctx) }
+
+// WakeBy has Wait return when ch is closed.
+func (r *Reader) WakeBy(ch <-chan struct{}) { r.watch(ch) }
 
 // LastIndex is the highest raft index at which any table changed, or the epoch
 // began. Index rows about less than a table have a dot or a colon in their name,
@@ -104,7 +107,7 @@ func (r *Reader) LastIndex() uint64 {
 
 func (r *Reader) watch(ch <-chan struct{}) {
 	if r.watches != nil {
-		r.watches.Add(ch)
+		r.watches.add(ch)
 	}
 }
 

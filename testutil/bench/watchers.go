@@ -73,6 +73,7 @@ type Watchers struct {
 	conns []net.Conn
 	woken chan time.Time
 	wait  sync.WaitGroup
+	again sync.RWMutex // held to keep those that have woken from asking again
 }
 
 // OpenWatchers opens n connections to a server and has each watch what comes after an index.
@@ -115,11 +116,19 @@ func (ws *Watchers) watch(kind WatchKind, conn net.Conn, in *bufio.Reader) {
 		}
 		ws.woken <- time.Now()
 		if kind.Again {
+			ws.again.RLock() // they may go on together
+			ws.again.RUnlock()
 			if _, err := io.WriteString(conn, kind.Arm(index)); err != nil {
 				return
 			}
 		}
 	}
+}
+
+// Hold has those that wake from now on not ask again until release is called.
+func (ws *Watchers) Hold() (release func()) {
+	ws.again.Lock()
+	return ws.again.Unlock
 }
 
 // Await waits until all have woken and returns when, since start, in order.
