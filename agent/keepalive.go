@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -102,6 +103,9 @@ type keyConn struct {
 	deadline time.Time     // of reads; moved on once a second, since that has a price
 	body     keyBody
 
+	like  *http.Request // the last one that was parsed
+	lines []byte        // of its head, without the first
+
 	// Of requests that may wait for long.
 	present context.Context // ends when the client hangs up; nil if nobody has looked
 	leave   func()          // ends it
@@ -191,13 +195,17 @@ func (c *keyConn) next() *http.Request {
 	if !asksForKey(seen) {
 		return nil
 	}
-	end := bytes.Index(seen, []byte("\r\n\r\n")) + 4
-	if end < 4 {
-		return nil
-	}
-	r := parse(seen[:end])
-	if r == nil || r.ContentLength < 0 || r.ContentLength > bodyRoom {
-		return nil
+	r, end := c.again(seen)
+	if r == nil {
+		if end = bytes.Index(seen, []byte("\r\n\r\n")) + 4; end < 4 {
+			return nil
+		}
+		if r = parse(seen[:end]); r == nil || r.ContentLength < 0 || r.ContentLength > bodyRoom {
+			return nil
+		}
+		r = r.WithContext(c.server.ctx)
+		first := bytes.IndexByte(seen, '\n') + 1
+		c.like, c.lines = r, append(c.lines[:0], seen[first:end]...)
 	}
 	_, _ = c.in.Discard(end)
 	c.body = keyBody{in: c.in, left: int(r.ContentLength)}
@@ -207,6 +215,33 @@ func (c *keyConn) next() *http.Request {
 	}
 	r.RemoteAddr = c.peer
 	return r
+}
+
+var proto = []byte(" HTTP/1.1\r\n")
+
+// again takes a head that has another target than the last one and is the same
+// otherwise, as those of one client mostly are. To parse all of it costs as much as
+// to read the key. It returns nil for any other head.
+func (c *keyConn) again(seen []byte) (r *http.Request, end int) {
+	if c.like == nil {
+		return nil, 0
+	}
+	first := bytes.IndexByte(seen, '\n') + 1
+	if !bytes.HasPrefix(seen[first:], c.lines) {
+		return nil, 0
+	}
+	line, ok := bytes.CutSuffix(seen[:first], proto)
+	method, target, _ := strings.Cut(string(line), " ")
+	if !ok || method != c.like.Method || strings.Contains(target, " ") {
+		return nil, 0
+	}
+	address, err := url.ParseRequestURI(target)
+	if err != nil {
+		return nil, 0
+	}
+	r = c.like.WithContext(c.server.ctx)
+	r.RequestURI, r.URL = target, address
+	return r, first + len(c.lines)
 }
 
 func asksForKey(head []byte) bool {
@@ -263,15 +298,14 @@ func invalidValue(value string) bool { return !httpguts.ValidHeaderFieldValue(va
 
 // answer answers a request and reports whether another one may follow.
 func (c *keyConn) answer(r *http.Request) bool {
-	ctx := c.server.ctx
 	if strings.Contains(r.URL.RawQuery, "index=") { // it may wait for long
 		watched, unwatch := c.watch()
 		defer unwatch()
-		ctx = watched
+		r = r.WithContext(watched)
 	}
 	c.status, c.begun, c.last = 0, false, r.Close
-	c.server.handler.ServeHTTP(c, r.WithContext(ctx))
-	c.finish(ctx)
+	c.server.handler.ServeHTTP(c, r)
+	c.finish(r.Context())
 	clear(c.header)
 	c.pending = c.pending[:0]
 	return !c.last && c.failed == nil && c.body.rest() == nil

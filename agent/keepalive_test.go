@@ -146,6 +146,11 @@ var dialogues = map[string][]string{
 	"one":                 {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\n"},
 	"pipelined":           {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\nPUT /v1/kv/b?flags=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /v1/kv/c HTTP/1.1\r\nHost: x\r\n\r\n"},
 	"one after the other": {"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", "DELETE /v1/kv/b HTTP/1.1\r\nHost: x\r\n\r\n"},
+	"much the same":       {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\nGET /v1/kv/b?flags=%41 HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\nGET /v1/kv/%zz HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n"},
+	"the same but for":    {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\nDELETE /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/kv/a HTTP/1.1\r\nHost: y\r\n\r\nGET /v1/kv/a HTTP/1.1\r\nHost: y\r\nA: b\r\n\r\nGET /v1/kv/a HTTP/1.1 \r\nHost: y\r\nA: b\r\n\r\n"},
+	"its protocol":        {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/kv/a HTTP/1.0\r\nHost: x\r\n\r\n"},
+	"its spaces":          {"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/kv/a b HTTP/1.1\r\nHost: x\r\n\r\n"},
+	"its bodies":          {"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcPUT /v1/kv/b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nd", "efPUT /v1/kv/b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\ngh"},
 	"body later":          {"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc", "def"},
 	"head later":          {"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nCont", "ent-Length: 6\r\n\r\nabcdefGET /v1/kv/b HTTP/1.1\r\nHost: x\r\n\r\n"},
 	"one letter first":    {"G", "ET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\n"},
@@ -353,6 +358,45 @@ func TestKeysStop(t *testing.T) {
 			if took := time.Since(began); got != replies || took > min(takes, closeTime)+time.Second {
 				t.Errorf("a request of %s got %d replies within %s", takes, got, took)
 			}
+		})
+	}
+}
+
+// tireless is the connection of a client that sends the same heads again and again.
+type tireless struct {
+	net.Conn
+	heads []byte
+	at    int
+	left  int // bytes
+}
+
+func (c *tireless) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), c.left)], c.heads[c.at:])
+	c.at, c.left = (c.at+n)%len(c.heads), c.left-n
+	return n, nil
+}
+
+func (*tireless) Write(p []byte) (int, error)     { return len(p), nil }
+func (*tireless) Close() error                    { return nil }
+func (*tireless) SetReadDeadline(time.Time) error { return nil }
+func (*tireless) RemoteAddr() net.Addr            { return &net.TCPAddr{} }
+
+// What a request costs beside its handler and the network.
+func BenchmarkKeyConn(b *testing.B) {
+	head := "GET /v1/kv/bench/key-0000001 HTTP/1.1\r\nHost: 127.0.0.1:8500\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n"
+	for name, extra := range map[string][2]string{"the same lines": {}, "other lines": {"X-Request: 1\r\n", "X-Request: 2\r\n"}} {
+		b.Run(name, func(b *testing.B) {
+			s := newKeyServer(b.Context(), hclog.NewNullLogger())
+			s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})
+			conn := &tireless{heads: []byte(head + extra[0] + "\r\n" + head + extra[1] + "\r\n")}
+			conn.left = b.N * len(conn.heads) / 2
+			c := &keyConn{Conn: conn, server: s, header: http.Header{}}
+			c.take()
+			b.ReportAllocs()
+			c.serve()
 		})
 	}
 }
