@@ -73,7 +73,9 @@ type Watchers struct {
 	conns []net.Conn
 	woken chan time.Time
 	wait  sync.WaitGroup
-	again sync.RWMutex // held to keep those that have woken from asking again
+
+	mu   sync.Mutex    // guards held
+	held chan struct{} // closed when those that have woken may ask again; nil if they may
 }
 
 // OpenWatchers opens n connections to a server and has each watch what comes after an index.
@@ -116,8 +118,12 @@ func (ws *Watchers) watch(kind WatchKind, conn net.Conn, in *bufio.Reader) {
 		}
 		ws.woken <- time.Now()
 		if kind.Again {
-			ws.again.RLock() // they may go on together
-			ws.again.RUnlock()
+			ws.mu.Lock()
+			held := ws.held
+			ws.mu.Unlock()
+			if held != nil {
+				<-held
+			}
 			if _, err := io.WriteString(conn, kind.Arm(index)); err != nil {
 				return
 			}
@@ -127,8 +133,14 @@ func (ws *Watchers) watch(kind WatchKind, conn net.Conn, in *bufio.Reader) {
 
 // Hold has those that wake from now on not ask again until release is called.
 func (ws *Watchers) Hold() (release func()) {
-	ws.again.Lock()
-	return ws.again.Unlock
+	held := make(chan struct{})
+	hold := func(c chan struct{}) {
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		ws.held = c
+	}
+	hold(held)
+	return func() { hold(nil); close(held) }
 }
 
 // Await waits until all have woken and returns when, since start, in order.
