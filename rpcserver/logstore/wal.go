@@ -11,7 +11,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftwal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
 	"go.etcd.io/bbolt"
 )
 
@@ -61,6 +63,7 @@ func openWAL(dir string, o Options) (backend, error) {
 func (w *walLog) open() error {
 	meta := newWALMeta(w.dir)
 	log, err := raftwal.Open(w.dir, raftwal.WithSegmentSize(w.options.SegmentSize), raftwal.WithMetaStore(meta),
+		raftwal.WithSegmentFiler(segment.NewFiler(w.dir, segmentFS{walfs.New()})),
 		raftwal.WithLogger(hclog.NewNullLogger()))
 	if err != nil {
 		return errors.Join(err, meta.Close())
