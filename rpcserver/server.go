@@ -52,6 +52,7 @@ type Server struct {
 	late      atomic.Bool   // was sent a snapshot that it could not go on from: see hearing.go
 	silent    atomic.Bool   // sends nothing as the leader, because the disk hangs: see stall.go
 	shown     atomic.Uint64 // index that a stale read has shown here which the leader answered
+	endIsCut  atomic.Bool   // nothing was stored behind the last cut yet: see cut.go
 	frozen    atomic.Bool   // is no leader to anybody: silent, or raft does not know yet what came of it
 	notify    chan bool     // raft's word on whether we lead
 

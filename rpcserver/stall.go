@@ -79,19 +79,7 @@ func (t timedStore) GetLog(index uint64, log *raft.Log) error {
 }
 
 // StoreLog stores an entry.
-func (t timedStore) StoreLog(log *raft.Log) error {
-	return t.write("log", func() error { return t.logStore.StoreLog(log) })
-}
-
-// StoreLogs stores entries.
-func (t timedStore) StoreLogs(logs []*raft.Log) error {
-	return t.write("log", func() error { return t.logStore.StoreLogs(logs) })
-}
-
-// DeleteRange deletes entries.
-func (t timedStore) DeleteRange(first, last uint64) error {
-	return t.write("cut", func() error { return t.logStore.DeleteRange(first, last) })
-}
+func (t timedStore) StoreLog(log *raft.Log) error { return t.StoreLogs([]*raft.Log{log}) }
 
 // Set stores a stable value.
 func (t timedStore) Set(key, value []byte) error {

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"praetor/rpcserver"
 	"praetor/rpcserver/logstore"
 	"praetor/structs"
 	"praetor/testutil"
@@ -135,6 +137,58 @@ func TestEntryBehindTheSnapshotIsReplaced(t *testing.T) {
 					return nil
 				})
 			}, backend(name), smallLogs)
+		})
+	}
+}
+
+// The disk of a server may fail between cutting off entries that were taken back and
+// storing those that take their place. It catches up when the disk works again.
+func TestDiskFailsBehindACut(t *testing.T) {
+	t.Parallel()
+	for _, name := range backends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var cut, healed atomic.Bool
+			failing := func(_ int, config *rpcserver.Config) {
+				config.Raft.AroundWrite = func(what string, write func() error) error {
+					if what == "log" && cut.Load() && !healed.Load() {
+						return errors.New("the disk fails")
+					}
+					err := write()
+					if what == "cut" {
+						cut.Store(true)
+					}
+					return err
+				}
+			}
+			story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+				old := c.Leader()
+				isolate(c, old)
+				for range 10 {
+					go put(old, "lost", "v")
+				}
+				time.Sleep(3 * time.Second)
+				majority := others(c, old)[0]
+				if err := put(majority, "k", "1"); err != nil {
+					t.Fatal(err)
+				}
+				c.Net.Heal()
+				testutil.Eventually(t, 5*time.Second, "a cut", func() error {
+					if !cut.Load() {
+						return errors.New("there was none: this shows nothing")
+					}
+					return nil
+				})
+				time.Sleep(time.Second)
+				healed.Store(true)
+				testutil.Eventually(t, 10*time.Second, "the server has what the others have", func() error {
+					got, err := get(old, "k", stale)
+					if err == nil && got != "1" {
+						err = fmt.Errorf("it has %q", got)
+					}
+					return err
+				})
+			}, backend(name), failing)
 		})
 	}
 }
