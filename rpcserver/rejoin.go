@@ -35,21 +35,25 @@ func (s *Server) rejoin() {
 		case <-s.ctx.Done():
 			return
 		}
-		lost := s.unheard()
-		before := led
+		unheard := s.unheard()
+		talkTo, before := unheard, led
 		if led = s.leaderAddr() != ""; !led && !before {
-			lost = append(lost, s.peers()...)
+			talkTo = append(talkTo, s.peers()...)
 		}
-		if len(lost) == 0 {
+		if len(talkTo) == 0 {
 			continue
 		}
 		done := make(chan struct{})
 		go func() { // may take longer than this server has to stop
 			defer close(done)
-			if n, err := s.Join(lost); err != nil {
-				s.logger.Debug("cannot exchange gossip with other servers", "addresses", lost, "error", err)
-			} else {
-				s.logger.Info("exchanged gossip with servers that it may not have reached", "addresses", lost, "reached", n)
+			n, err := s.Join(talkTo)
+			switch {
+			case err != nil:
+				s.logger.Debug("cannot exchange gossip with other servers", "addresses", talkTo, "error", err)
+			case len(unheard) > 0:
+				s.logger.Info("joined raft servers that gossip did not know", "addresses", unheard, "reached", n)
+			default:
+				s.logger.Debug("there is no leader: exchanged gossip with other servers", "addresses", talkTo, "reached", n)
 			}
 		}()
 		select {
