@@ -63,6 +63,20 @@ func TestAllServersCrash(t *testing.T) {
 	}, smallLogs)
 }
 
+// editLog changes the log of a server that is stopped.
+func editLog(t *testing.T, n *cluster.Node, edit func(log *logstore.Store, first, last uint64) error) {
+	t.Helper()
+	log, err := logstore.Open(filepath.Join(n.Config.DataDir, "raft"), n.Config.NodeID, logstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := log.FirstIndex()
+	last, _ := log.LastIndex()
+	if err := errors.Join(edit(log, first, last), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A server may end between storing a snapshot from the leader and deleting the log
 // from before it. It takes what comes behind the snapshot after its next start.
 func TestSnapshotAheadOfTheLog(t *testing.T) {
@@ -77,18 +91,12 @@ func TestSnapshotAheadOfTheLog(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				n := c.Followers()[0]
 				n.Stop()
-				log, err := logstore.Open(filepath.Join(n.Config.DataDir, "raft"), n.Config.NodeID, logstore.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				first, _ := log.FirstIndex()
-				last, _ := log.LastIndex()
-				if first+1 >= log.Snapshot() {
-					t.Fatalf("the log begins at %d, the snapshot is of %d: this shows nothing", first, log.Snapshot())
-				}
-				if err := errors.Join(log.DeleteRange(first+1, last), log.Close()); err != nil {
-					t.Fatal(err)
-				}
+				editLog(t, n, func(log *logstore.Store, first, last uint64) error {
+					if first+1 >= log.Snapshot() {
+						return fmt.Errorf("the log begins at %d, the snapshot is of %d: this shows nothing", first, log.Snapshot())
+					}
+					return log.DeleteRange(first+1, last)
+				})
 				n.Start()
 				c.Put("k", "v")
 			}, backend(name), smallLogs)
@@ -110,21 +118,15 @@ func TestEntryBehindTheSnapshotIsReplaced(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				n, heir := c.Followers()[0], c.Followers()[1]
 				n.Stop()
-				log, err := logstore.Open(filepath.Join(n.Config.DataDir, "raft"), n.Config.NodeID, logstore.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				first, _ := log.FirstIndex()
-				last, _ := log.LastIndex()
-				if last != log.Snapshot() {
-					t.Fatalf("the log ends at %d, the snapshot at %d: this shows nothing", last, log.Snapshot())
-				}
-				var entry raft.Log
-				err = log.GetLog(last, &entry)
-				entry.Index++
-				if err := errors.Join(err, log.DeleteRange(first, last), log.StoreLog(&entry), log.Close()); err != nil {
-					t.Fatal(err)
-				}
+				editLog(t, n, func(log *logstore.Store, first, last uint64) error {
+					if last != log.Snapshot() {
+						return fmt.Errorf("the log ends at %d, the snapshot at %d: this shows nothing", last, log.Snapshot())
+					}
+					var entry raft.Log
+					err := log.GetLog(last, &entry)
+					entry.Index++
+					return errors.Join(err, log.DeleteRange(first, last), log.StoreLog(&entry))
+				})
 				if err := operate(c.Leader(), "TransferLeader", heir); err != nil {
 					t.Fatal(err)
 				}
