@@ -63,6 +63,17 @@ func TestAllServersCrash(t *testing.T) {
 	}, smallLogs)
 }
 
+// stopAtSnapshot stops a server when all it has is in a snapshot.
+func stopAtSnapshot(t *testing.T, c *cluster.Cluster, n *cluster.Node) {
+	t.Helper()
+	c.Put("last", "v") // snapshots go to the last command
+	c.Agree()
+	if err := n.Raft().Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		t.Fatal(err)
+	}
+	n.Stop()
+}
+
 // editLog changes the log of a server that is stopped.
 func editLog(t *testing.T, n *cluster.Node, edit func(log *logstore.Store, first, last uint64) error) {
 	t.Helper()
@@ -88,9 +99,8 @@ func TestSnapshotAheadOfTheLog(t *testing.T) {
 				for i := range 60 {
 					c.Put(fmt.Sprint(i), "v")
 				}
-				time.Sleep(3 * time.Second)
 				n := c.Followers()[0]
-				n.Stop()
+				stopAtSnapshot(t, c, n)
 				editLog(t, n, func(log *logstore.Store, first, last uint64) error {
 					if first+1 >= log.Snapshot() {
 						return fmt.Errorf("the log begins at %d, the snapshot is of %d: this shows nothing", first, log.Snapshot())
@@ -115,9 +125,8 @@ func TestEntryBehindTheSnapshotIsReplaced(t *testing.T) {
 				for i := range 60 {
 					c.Put(fmt.Sprint(i), "v")
 				}
-				time.Sleep(5 * time.Second)
 				n, heir := c.Followers()[0], c.Followers()[1]
-				n.Stop()
+				stopAtSnapshot(t, c, n)
 				editLog(t, n, func(log *logstore.Store, first, last uint64) error {
 					if last != log.Snapshot() {
 						return fmt.Errorf("the log ends at %d, the snapshot at %d: this shows nothing", last, log.Snapshot())
