@@ -12,7 +12,8 @@ import (
 // stores that leader's entries. If that fails it goes on as if the old end were still
 // there, and refuses all entries up to it because it finds none of them: the server
 // stays behind until it starts again. So entries behind a cut are stored again and
-// again until that works. Raft waits meanwhile, as it does for a disk that hangs.
+// again until that works. Raft waits meanwhile, as it does for a disk that hangs. A
+// leader must not: it steps down when it cannot store, and has its own end right.
 
 const (
 	insistPause    = 100 * time.Millisecond // before the next attempt; twice as long each time
@@ -25,7 +26,7 @@ func (t timedStore) StoreLogs(logs []*raft.Log) error {
 		return t.write("log", func() error { return t.logStore.StoreLogs(logs) })
 	}
 	err := store()
-	if err != nil && t.server.endIsCut.Load() {
+	if err != nil && t.server.endIsCut.Load() && isClosed(t.server.raftLayer.up) && t.server.raft.State() != raft.Leader {
 		err = t.server.insist(err, store)
 	}
 	if err == nil {
