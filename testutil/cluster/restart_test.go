@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -202,6 +203,55 @@ func TestDiskFailsBehindACut(t *testing.T) {
 			}, backend(name), failing)
 		})
 	}
+}
+
+// A restore deletes the leader's log whole. If the disk fails right behind that, the
+// leader steps down, since others can write, and is well when its disk is.
+func TestLeaderDoesNotInsistBehindACut(t *testing.T) {
+	t.Parallel()
+	var cut, broken [3]atomic.Bool
+	failing := func(i int, config *rpcserver.Config) {
+		config.Raft.AroundWrite = func(what string, write func() error) error {
+			if what == "log" && cut[i].Load() && broken[i].Load() {
+				return errors.New("the disk fails")
+			}
+			err := write()
+			if what == "cut" {
+				cut[i].Store(true)
+			}
+			return err
+		}
+	}
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		c.Put("k", "old")
+		old := c.Leader()
+		at := slices.Index(c.Nodes, old)
+		archive := save(t, old)
+		cut[at].Store(false)
+		broken[at].Store(true)
+		start := time.Now()
+		restored := make(chan error, 1)
+		go func() { restored <- restore(old, archive) }()
+		select {
+		case err := <-restored:
+			if err == nil {
+				t.Fatal("the restore did not fail: this shows nothing")
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("the leader still leads, and cannot write")
+		}
+		if !cut[at].Load() {
+			t.Fatal("the restore cut nothing off: this shows nothing")
+		}
+		testutil.Eventually(t, time.Minute, "a write through another", func() error {
+			return put(others(c, old)[0], "k", "new")
+		})
+		took(t, "stepping down", start, 0, 10*time.Second)
+		broken[at].Store(false)
+		c.Put("k", "newer")
+		c.Agree()
+		mustGet(t, old, "k", stale, "newer")
+	}, failing)
 }
 
 // A network in which nobody reaches anybody, for a while, costs time and
