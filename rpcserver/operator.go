@@ -89,10 +89,27 @@ func raftRemovePeer(s *Server, q *structs.RaftPeerRequest, _ *struct{}) error {
 	if err != nil {
 		return err
 	}
+	if string(server.ID) == s.config.NodeID {
+		if s.voters() == 1 {
+			return structs.Errorf(structs.Conflict, "server %s is the only voter", server.ID)
+		}
+		return s.askNextLeader()
+	}
 	if err := s.setDemoted(string(server.ID), false); err != nil {
 		return err
 	}
 	return configurationError(s.raft.RemoveServer(server.ID, 0, configurationTimeout).Error())
+}
+
+// askNextLeader hands leadership over and has the request asked there. A leader that
+// takes itself out and ends before another server knows can stop a cluster for good:
+// raft 1.7.3 has it stand for no election then, while the others may need its vote
+// and are refused it, because its log is longer than theirs.
+func (s *Server) askNextLeader() error {
+	if err := s.raft.LeadershipTransfer().Error(); err != nil {
+		return structs.Errorf(structs.Conflict, "this server leads and could not hand over leadership first: %v", err)
+	}
+	return structs.ErrNoLeader
 }
 
 func raftPromotePeer(s *Server, q *structs.RaftPeerRequest, _ *struct{}) error {

@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"praetor/structs"
+	"praetor/testutil"
 	"praetor/testutil/cluster"
 )
 
@@ -84,5 +87,46 @@ func TestAllButOneLeave(t *testing.T) {
 		if got := c.Get("k"); got != "3" {
 			t.Errorf("got %q, want 3", got)
 		}
+	})
+}
+
+// A leader that is to be taken out hands over first, and the next one does it.
+func TestLeaderIsTakenOut(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		old := c.Leader()
+		if err := operate(old, "RaftRemovePeerByID", old); err != nil {
+			t.Fatal(err)
+		}
+		if old.IsLeader() {
+			t.Error("it still leads")
+		}
+		// It is alive, so the next leader gives it a place again, as a new server.
+		awaitSuffrage(t, c, old, true)
+		c.Put("k", "v")
+		c.Agree()
+	})
+}
+
+// A leader that is to be taken out, and can reach nobody, still has its place.
+func TestLonelyLeaderIsNotTakenOut(t *testing.T) {
+	t.Parallel()
+	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
+		old := c.Leader()
+		isolate(c, old)
+		votes := false
+		if err := operate(old, "RaftRemovePeerByID", old); err == nil {
+			t.Error("it was taken out")
+		}
+		for _, server := range old.Raft().GetConfiguration().Configuration().Servers {
+			if string(server.ID) == old.Config.NodeID && server.Suffrage == raft.Voter {
+				votes = true
+			}
+		}
+		if !votes {
+			t.Error("it has lost its vote, as far as it knows itself: it would never stand for election again")
+		}
+		c.Net.Heal()
+		testutil.Eventually(t, 20*time.Second, "a write", func() error { return put(old, "k", "v") })
 	})
 }
