@@ -24,11 +24,41 @@ func raftID(id string) raft.ServerID { return raft.ServerID(id) }
 // newAutopilot returns the library's caretaker of the set of voters: it gives
 // new servers a vote once they are stable and takes dead ones out.
 func (s *Server) newAutopilot() *autopilot.Autopilot {
-	return autopilot.New(s.raft, autopilotDelegate{s},
+	return autopilot.New(autopilotRaft{s.raft, s}, autopilotDelegate{s},
 		autopilot.WithLogger(s.config.Logger.Named("autopilot")),
 		autopilot.WithReconcileInterval(time.Second), // looks at memory only; a new voter need not wait for longer
 		autopilot.WithUpdateInterval(time.Second),
 		autopilot.WithPromoter(&promoter{s: s}))
+}
+
+// autopilotRaft is raft as autopilot sees it.
+type autopilotRaft struct {
+	autopilot.Raft
+	s *Server
+}
+
+// RemoveServer takes a server out, and looks after one that has come back
+// meanwhile: until the entry is stored, which may take its time, it counts as a
+// member, so that nobody has added it.
+func (r autopilotRaft) RemoveServer(id raft.ServerID, prevIndex uint64, timeout time.Duration) raft.IndexFuture {
+	return removal{r.Raft.RemoveServer(id, prevIndex, timeout), r.s, id}
+}
+
+type removal struct {
+	raft.IndexFuture
+	s  *Server
+	id raft.ServerID
+}
+
+// Error waits until the server is taken out, and returns why it is not.
+func (r removal) Error() error {
+	err := r.IndexFuture.Error()
+	for _, m := range r.s.serf.Members() {
+		if m.Status == serf.StatusAlive && raftID(m.Tags["id"]) == r.id {
+			r.s.reconcileSoon(m)
+		}
+	}
+	return err
 }
 
 // autopilotDelegate tells autopilot what we know.

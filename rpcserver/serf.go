@@ -207,13 +207,18 @@ func (s *Server) memberEvent(e serf.MemberEvent) {
 				s.pool.Forget(server.addr)
 			}
 		}
-		select {
-		case s.reconcile <- m:
-		default: // full: the next round over all members will see it
-		}
+		s.reconcileSoon(m)
 	}
 	if e.EventType() == serf.EventMemberJoin && s.expecting.Load() > 0 {
 		s.maybeBootstrap()
+	}
+}
+
+// reconcileSoon has the leader's loop look at a member.
+func (s *Server) reconcileSoon(m serf.Member) {
+	select {
+	case s.reconcile <- m:
+	default: // full: the next round over all members will see it
 	}
 }
 

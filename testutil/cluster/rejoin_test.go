@@ -3,11 +3,14 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/hashicorp/serf/serf"
 
+	"praetor/rpcserver"
 	"praetor/testutil"
 	"praetor/testutil/cluster"
 )
@@ -85,4 +88,60 @@ func TestForgottenServerComesBack(t *testing.T) {
 			return put(n, "k", "v")
 		})
 	})
+}
+
+// A server that gossip has not heard of is taken out of raft, which may take its time
+// on a slow disk. One that comes back meanwhile is still a member, so nobody adds it.
+// It is added right after.
+func TestBackWhileTakenOut(t *testing.T) {
+	t.Parallel()
+	var armed atomic.Bool
+	var began, goOn chan bool
+	storing := func(i int, config *rpcserver.Config) {
+		if i > 0 {
+			return
+		}
+		began, goOn = make(chan bool), make(chan bool) // channels of the bubble
+		config.Raft.AroundWrite = func(what string, write func() error) error {
+			if what == "log" && armed.CompareAndSwap(true, false) {
+				began <- true
+				<-goOn
+			}
+			return write()
+		}
+	}
+	story(t, 1, func(t *testing.T, c *cluster.Cluster) {
+		replica := c.Add(replicas(1))
+		replica.Start()
+		leader := c.Nodes[0]
+		replica.Join(leader)
+		awaitSuffrage(t, c, replica, false)
+		replica.Crash()
+		leader.Crash()
+		leader.Start()
+		testutil.Eventually(t, 10*time.Second, "a write", func() error { return put(leader, "k", "v") })
+		armed.Store(true)
+		<-began
+		time.Sleep(1500 * time.Millisecond) // until autopilot has decided
+		replica.Start()
+		replica.Join(leader)
+		time.Sleep(2 * time.Second)
+		if _, there := suffrage(t, leader)[replica.Config.NodeID]; !there {
+			t.Fatal("it is out before the entry is stored: this shows nothing")
+		}
+		removed := make(chan raft.Observation, 1)
+		leader.Raft().RegisterObserver(raft.NewObserver(removed, false, func(o *raft.Observation) bool {
+			peer, ok := o.Data.(raft.PeerObservation)
+			return ok && peer.Removed && string(peer.Peer.ID) == replica.Config.NodeID
+		}))
+		close(goOn)
+		select {
+		case <-removed:
+		case <-time.After(time.Second):
+			t.Fatal("it was not taken out: this shows nothing")
+		}
+		back := time.Now()
+		awaitSuffrage(t, c, replica, false)
+		took(t, "its place in raft", back, 0, 20*time.Second)
+	}, storing)
 }
