@@ -95,22 +95,40 @@ var errNoAnswer = errors.New("raft has not answered in time")
 // 1.7.3 waits for an answer of the voter that is one no more.
 func (s *Server) verifyLeader() error {
 	for {
-		err := s.questions.ask(func() error {
-			answer := make(chan error, 1)
-			future := s.raft.VerifyLeader()
-			go func() { answer <- future.Error() }()
-			select {
-			case err := <-answer:
-				return err
-			case <-time.After(proofPatience):
-				return errNoAnswer
-			}
-		})
-		if err != errNoAnswer {
+		if err := s.askWhoLeads(); err != errNoAnswer {
 			return err
 		}
 		if s.frozen.Load() {
 			return structs.ErrNoLeader // it waits for the disk
 		}
+	}
+}
+
+// askWhoLeads asks raft once whether it leads, and returns errNoAnswer if it does not say.
+func (s *Server) askWhoLeads() error {
+	return s.questions.ask(func() error {
+		answer := make(chan error, 1)
+		future := s.raft.VerifyLeader()
+		s.unanswered.Go(func() { answer <- future.Error() })
+		select {
+		case err := <-answer:
+			return err
+		case <-time.After(proofPatience):
+			return errNoAnswer
+		}
+	})
+}
+
+// awaitAnswers gives raft the time to answer what it was asked. What its main loop
+// has not heard when it ends it never answers; what it has heard, it then does.
+func (s *Server) awaitAnswers() {
+	answered := make(chan struct{})
+	go func() {
+		s.unanswered.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(proofPatience):
 	}
 }

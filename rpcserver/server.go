@@ -93,8 +93,9 @@ type Server struct {
 
 	space       diskSpace
 	questions   questions
-	handingOver atomic.Int32 // transfers of leadership under way
-	inFlight    atomic.Int64 // methods at work or waiting
+	unanswered  sync.WaitGroup // questions to raft that nobody waits for any more
+	handingOver atomic.Int32   // transfers of leadership under way
+	inFlight    atomic.Int64   // methods at work or waiting
 
 	shutdown sync.Once
 	stopped  chan struct{}
@@ -274,6 +275,7 @@ func (s *Server) stop() error {
 	}
 	if s.raft.Raft != nil {
 		s.questions.end()
+		s.awaitAnswers()
 		errs = append(errs, s.raft.Shutdown().Error())
 	}
 	if s.raftTrans != nil {

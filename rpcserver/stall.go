@@ -128,7 +128,8 @@ func (s *Server) watchStall() {
 			settled = done
 			s.tasks.Go(func() { // waits for raft's main loop, and so for the disk
 				defer close(done)
-				s.questions.ask(func() error { return s.raft.VerifyLeader().Error() })
+				for s.askWhoLeads() == errNoAnswer {
+				}
 			})
 		case s.frozen.Load() && !s.silent.Load() && isClosed(settled):
 			s.frozen.Store(false)
