@@ -42,9 +42,9 @@ fuzz-short: ## run every fuzz target for FUZZTIME (5000 inputs, or a time such a
 corruption: ## damage the raft directory in 200 ways with each log store and see that nothing wrong is served (about 20 seconds)
 	CORRUPTION_SEEDS=200 $(GO) test -count=1 -run 'TestCorruption|TestForeignFiles' ./testutil/cluster
 
-# SEED=n tries one seed and prints its plan and what was done; COUNT=n tries it n times, since goroutines do not run in the same order twice.
-chaos: ## whole clusters under faults in virtual time, SEEDS of them (200, about 3 minutes), or SEED alone, COUNT times
-	CHAOS_SEEDS=$(or $(SEEDS),200) CHAOS_SEED=$(SEED) CHAOS_COUNT=$(COUNT) $(GO) test $(if $(SEED),-v) -count=1 -timeout 30m -run '^TestChaos$$' ./testutil/chaos
+# SEED=n tries one seed and prints its plan and what was done; with SEEDS=m, seeds n to n+m-1; COUNT=n tries each n times, since goroutines do not run in the same order twice.
+chaos: ## whole clusters under faults in virtual time, SEEDS of them (200, about 3 minutes) from SEED on, or SEED alone, COUNT times
+	CHAOS_SEEDS=$(or $(SEEDS),$(if $(SEED),1,200)) CHAOS_SEED=$(SEED) CHAOS_COUNT=$(COUNT) $(GO) test $(if $(SEED),-v) -count=1 -timeout 30m -run '^TestChaos$$' ./testutil/chaos
 
 # FAULT=name plants one; go run ./testutil/planted -list says what there is. As root it has the instruments on real processes too.
 planted: ## plant faults, one at a time, and show which test finds each (about 15 minutes)

@@ -13,6 +13,7 @@ type disk struct {
 	delay time.Duration // of every write
 	hung  chan struct{} // closes when the disk moves again; nil: it moves
 	fails failure
+	armed bool                                        // it fails once entries are cut off the log
 	last  func(what string, write func() error) error // makes the next write, which is the last: see powerloss.go
 	dying func()                                      // called when the process ends of a write that failed
 
@@ -59,7 +60,15 @@ func (d *disk) write(what string, do func() error) error {
 	defer d.io.RUnlock()
 	switch {
 	case fails == works:
-		return do()
+		err := do()
+		if err == nil && what == "cut" {
+			d.set(func() {
+				if d.armed {
+					d.fails = failsAtOnce
+				}
+			})
+		}
+		return err
 	case what == "CurrentTerm":
 		dying() // raft would panic, which ends a process
 		return do()
@@ -98,5 +107,5 @@ func (d *disk) move() {
 // renew ends all faults.
 func (d *disk) renew() {
 	d.move()
-	d.set(func() { d.delay, d.fails, d.last = 0, works, nil })
+	d.set(func() { d.delay, d.fails, d.armed, d.last = 0, works, false, nil })
 }

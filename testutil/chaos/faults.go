@@ -33,6 +33,7 @@ func init() {
 		{"slow disk", 6, 8 * time.Second, true, slowDisk},
 		{"hung disk", 4, 15 * time.Second, false, hungDisk},
 		{"failing disk", 5, 5 * time.Second, false, failingDisk},
+		{"failing cut", 4, 6 * time.Second, false, failingCut},
 		{"transfer", 4, time.Second, false, transfer},
 		{"save", 3, time.Second, false, save},
 		{"restore", 4, time.Second, false, restore},
@@ -187,6 +188,30 @@ func failingDisk(n *nemesis, f Fault) {
 		n.note("%s's disk fails, after the write: %v", m.name(), how == failsLate)
 		m.disk.set(func() { m.disk.fails = how })
 		n.until(f, func() { m.disk.set(func() { m.disk.fails = works }) })
+	}
+}
+
+// failingCut has a server's disk fail behind the next cut of its log. It is the
+// leader's, if there is one: nobody hears what that writes meanwhile, so that it is
+// cut off later.
+func failingCut(n *nemesis, f Fault) {
+	targets := n.targets(f)
+	if leader := n.leader(); leader != nil {
+		targets = []*machine{leader}
+	}
+	for _, m := range targets {
+		n.note("%s is cut off from the others, its disk will fail when its log is cut", m.name())
+		m.disk.set(func() { m.disk.armed = true })
+		n.until(f, n.block(n.links([]string{m.IP}, n.ips(n.others(m)), true)))
+		life := m.life
+		n.after(f.Lasts+between(f.rand(), 500*time.Millisecond, 5*time.Second), func() {
+			m.disk.set(func() {
+				if m.life == life {
+					n.note("%s's disk works again, failed: %v", m.name(), m.disk.fails != works)
+					m.disk.armed, m.disk.fails = false, works
+				}
+			})
+		})
 	}
 }
 
