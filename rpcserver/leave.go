@@ -3,8 +3,6 @@ package rpcserver
 import (
 	"fmt"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // leaveGrace is how long a leaving server waits to be taken out of raft.
@@ -19,10 +17,8 @@ func (s *Server) Leave() error {
 	voters := s.voters()
 	if s.isRaftLeader() && voters > 1 {
 		if err := s.raft.LeadershipTransfer().Error(); err != nil {
-			s.logger.Warn("could not hand over leadership, taking ourselves out of raft instead", "error", err)
-			if err := s.raft.RemoveServer(raft.ServerID(s.config.NodeID), 0, configurationTimeout).Error(); err != nil {
-				return fmt.Errorf("leave: %w", err)
-			}
+			// We do not take ourselves out instead: see askNextLeader. The next leader will.
+			s.logger.Warn("could not hand over leadership before leaving", "error", err)
 		}
 	}
 	if err := s.sayGoodbye(); err != nil {

@@ -1,11 +1,14 @@
 package cluster_test
 
 import (
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"praetor/rpcserver"
 	"praetor/structs"
 	"praetor/testutil"
 	"praetor/testutil/cluster"
@@ -114,19 +117,52 @@ func TestLonelyLeaderIsNotTakenOut(t *testing.T) {
 	story(t, 3, func(t *testing.T, c *cluster.Cluster) {
 		old := c.Leader()
 		isolate(c, old)
-		votes := false
 		if err := operate(old, "RaftRemovePeerByID", old); err == nil {
 			t.Error("it was taken out")
 		}
-		for _, server := range old.Raft().GetConfiguration().Configuration().Servers {
-			if string(server.ID) == old.Config.NodeID && server.Suffrage == raft.Voter {
-				votes = true
-			}
-		}
-		if !votes {
-			t.Error("it has lost its vote, as far as it knows itself: it would never stand for election again")
-		}
+		knowsItsVote(t, old)
 		c.Net.Heal()
 		testutil.Eventually(t, 20*time.Second, "a write", func() error { return put(old, "k", "v") })
 	})
+}
+
+// Nor does it take itself out when it leaves and the other one cannot take over: if
+// it ended then, neither could be elected.
+func TestLeaderLeavesNobodyToLead(t *testing.T) {
+	t.Parallel()
+	var hung [2]atomic.Bool
+	hanging := func(i int, config *rpcserver.Config) {
+		config.Raft.AroundWrite = func(what string, write func() error) error {
+			for what == "log" && hung[i].Load() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			return write()
+		}
+	}
+	story(t, 2, func(t *testing.T, c *cluster.Cluster) {
+		old := c.Leader()
+		heir := 1 - slices.Index(c.Nodes, old)
+		hung[heir].Store(true)
+		go put(old, "k", "never stored by the other one")
+		time.Sleep(10 * time.Millisecond)
+		if err := old.Leave(); err != nil {
+			t.Logf("leaving: %v", err)
+		}
+		old.Stop()
+		hung[heir].Store(false)
+		old.Start()
+		knowsItsVote(t, old)
+		old.Join(c.Nodes[heir])
+		testutil.Eventually(t, 20*time.Second, "a write", func() error { return put(old, "k", "v") })
+	}, hanging)
+}
+
+func knowsItsVote(t *testing.T, n *cluster.Node) {
+	t.Helper()
+	for _, server := range n.Raft().GetConfiguration().Configuration().Servers {
+		if string(server.ID) == n.Config.NodeID && server.Suffrage == raft.Voter {
+			return
+		}
+	}
+	t.Error("it has lost its vote, as far as it knows itself: it would never stand for election again")
 }
