@@ -15,12 +15,7 @@ func (s *Server) Leave() error {
 	s.logger.Info("leaving the cluster")
 	s.leaving.Store(true)
 	voters := s.voters()
-	if s.isRaftLeader() && voters > 1 {
-		if err := s.raft.LeadershipTransfer().Error(); err != nil {
-			// We do not take ourselves out instead: see askNextLeader. The next leader will.
-			s.logger.Warn("could not hand over leadership before leaving", "error", err)
-		}
-	}
+	s.handOver() // if that fails we do not take ourselves out instead, see askNextLeader: the next leader will
 	if err := s.sayGoodbye(); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}

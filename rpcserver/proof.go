@@ -2,7 +2,6 @@ package rpcserver
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -88,14 +87,12 @@ func (s *Server) prove() {
 // heartbeats takes milliseconds, a loss of leadership less than half a second.
 const proofPatience = time.Second
 
-var errNoAnswer = errors.New("raft has not answered in time")
-
 // verifyLeader asks raft whether it leads, and again when it does not say. It
 // never does where the quorum has shrunk to this server alone meanwhile: raft
 // 1.7.3 waits for an answer of the voter that is one no more.
 func (s *Server) verifyLeader() error {
 	for {
-		if err := s.askWhoLeads(); err != errNoAnswer {
+		if err := s.askIfLeading(); err != errNoAnswer {
 			return err
 		}
 		if s.frozen.Load() {
@@ -104,31 +101,7 @@ func (s *Server) verifyLeader() error {
 	}
 }
 
-// askWhoLeads asks raft once whether it leads, and returns errNoAnswer if it does not say.
-func (s *Server) askWhoLeads() error {
-	return s.questions.ask(func() error {
-		answer := make(chan error, 1)
-		future := s.raft.VerifyLeader()
-		s.unanswered.Go(func() { answer <- future.Error() })
-		select {
-		case err := <-answer:
-			return err
-		case <-time.After(proofPatience):
-			return errNoAnswer
-		}
-	})
-}
-
-// awaitAnswers gives raft the time to answer what it was asked. What its main loop
-// has not heard when it ends it never answers; what it has heard, it then does.
-func (s *Server) awaitAnswers() {
-	answered := make(chan struct{})
-	go func() {
-		s.unanswered.Wait()
-		close(answered)
-	}()
-	select {
-	case <-answered:
-	case <-time.After(proofPatience):
-	}
+// askIfLeading asks raft once whether it leads, and returns errNoAnswer if it does not say.
+func (s *Server) askIfLeading() error {
+	return s.questions.askFor(proofPatience, func() error { return s.raft.VerifyLeader().Error() })
 }

@@ -93,9 +93,8 @@ type Server struct {
 
 	space       diskSpace
 	questions   questions
-	unanswered  sync.WaitGroup // questions to raft that nobody waits for any more
-	handingOver atomic.Int32   // transfers of leadership under way
-	inFlight    atomic.Int64   // methods at work or waiting
+	handingOver atomic.Int32 // transfers of leadership under way
+	inFlight    atomic.Int64 // methods at work or waiting
 
 	shutdown sync.Once
 	stopped  chan struct{}
@@ -242,12 +241,17 @@ func (s *Server) Done() <-chan struct{} { return s.stopped }
 // A second call waits for the first.
 func (s *Server) Shutdown() error {
 	s.leaving.Store(true)
+	s.handOver()
+	return s.Kill()
+}
+
+// handOver hands leadership over before this server ends, if it leads others.
+func (s *Server) handOver() {
 	if s.isRaftLeader() && s.voters() > 1 {
 		if err := s.raft.LeadershipTransfer().Error(); err != nil {
-			s.logger.Warn("could not hand over leadership before stopping", "error", err)
+			s.logger.Warn("could not hand over leadership before leaving or stopping", "error", err)
 		}
 	}
-	return s.Kill()
 }
 
 // Kill stops the server as a crash would, handing nothing over. A second call
@@ -274,8 +278,7 @@ func (s *Server) stop() error {
 		s.listener.Close()
 	}
 	if s.raft.Raft != nil {
-		s.questions.end()
-		s.awaitAnswers()
+		s.questions.end(proofPatience)
 		errs = append(errs, s.raft.Shutdown().Error())
 	}
 	if s.raftTrans != nil {

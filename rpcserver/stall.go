@@ -128,7 +128,7 @@ func (s *Server) watchStall() {
 			settled = done
 			s.tasks.Go(func() { // waits for raft's main loop, and so for the disk
 				defer close(done)
-				for s.askWhoLeads() == errNoAnswer {
+				for s.askIfLeading() == errNoAnswer {
 				}
 			})
 		case s.frozen.Load() && !s.silent.Load() && isClosed(settled):
