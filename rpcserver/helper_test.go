@@ -16,12 +16,14 @@ import (
 	"praetor/testutil"
 )
 
+const aloneID = "00000000-0000-0000-0000-000000000001"
+
 // startServer runs a server of its own cluster, all in memory, on loopback, and
 // waits until it leads.
 func startServer(t testing.TB, options ...func(*rpcserver.Config)) *rpcserver.Server {
 	t.Helper()
 	config := rpcserver.DefaultConfig()
-	config.NodeName, config.NodeID = "alone", "00000000-0000-0000-0000-000000000001"
+	config.NodeName, config.NodeID = "alone", aloneID
 	config.Bootstrap, config.RPCPort, config.SerfPort = true, 0, 0
 	config.MaxConnsPerClient = 0
 	config.Raft.HeartbeatTimeout, config.Raft.ElectionTimeout = 50*time.Millisecond, 50*time.Millisecond
