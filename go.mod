@@ -64,7 +64,6 @@ require (
 	github.com/hashicorp/go-immutable-radix v1.3.1 // indirect
 	github.com/hashicorp/go-multierror v1.1.1 // indirect
 	github.com/hashicorp/go-rootcerts v1.0.2 // indirect
-	github.com/hashicorp/golang-lru v1.0.2 // indirect
 	github.com/huandu/xstrings v1.3.3 // indirect
 	github.com/imdario/mergo v0.3.11 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
@@ -104,3 +103,6 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+// Our own tree under go-memdb: see state/iradix.
+replace github.com/hashicorp/go-immutable-radix => ./state/iradix

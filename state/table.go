@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"iter"
 	"unsafe"
@@ -128,12 +129,25 @@ func must[V any](v V, err error) V {
 
 // get returns the row with exactly this key, or nil.
 func (t *Table[T]) get(r *Reader, k Key) *T {
+	if r.watches == nil {
+		return t.lookUp(r, k)
+	}
 	watch, row, err := r.txn.FirstWatch(t.name, primary, k)
 	r.watch(must(watch, err))
 	if row == nil {
 		return nil
 	}
 	return row.(*T)
+}
+
+// lookUp is get for who will not wait. It asks for the longest key that k begins
+// with, since memdb makes a channel for whoever asks for k itself.
+func (t *Table[T]) lookUp(r *Reader, k Key) *T {
+	row, _ := must(r.txn.LongestPrefix(t.name, primary+"_prefix", k)).(*T)
+	if row == nil || !bytes.Equal(t.key(row), k) {
+		return nil
+	}
+	return row
 }
 
 // All yields every row in key order.

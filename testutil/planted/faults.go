@@ -130,4 +130,24 @@ var faults = []fault{
 	{"clock-under-apply", "each server's clock has a say in how long a lock delay is", []edit{{
 		"state/lock.go", `l.delay, l.delayIndex = delay, w.index`, `l.delay, l.delayIndex = delay-time.Duration(time.Now().Nanosecond()), w.index`,
 	}}},
+
+	{"tree-tells-nobody", "who waits for keys under a prefix is not told of a change there", []edit{{
+		"state/iradix/txn.go", `	t.changed(&n.below)
+	return &node{owner`, `	return &node{owner`,
+	}}},
+	{"tree-written-in-place", "a transaction changes tree nodes of the one before, which readers have", []edit{{
+		"state/iradix/txn.go", `	if n.owner == t.owner {
+		return n
+	}
+	t.changed`, `	if n.owner+1 >= t.owner {
+		return n
+	}
+	t.changed`,
+	}}},
+	{"tree-walk-not-kept", "who goes through a table and changes it meanwhile sees the changes", []edit{{
+		"state/iradix/txn.go", `	t.from.owner, t.from = 0, nil`, `	t.from = nil`,
+	}}},
+	{"leader-takes-itself-out", "a leader that is taken out of raft does that itself", []edit{{
+		"rpcserver/operator.go", `		return s.askNextLeader()`, `		_ = s.askNextLeader`,
+	}}},
 }

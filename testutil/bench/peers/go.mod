@@ -2,7 +2,10 @@ module praetor/testutil/bench/peers
 
 go 1.26.0
 
-replace praetor => ../../..
+replace (
+	github.com/hashicorp/go-immutable-radix => ../../../state/iradix
+	praetor => ../../..
+)
 
 require (
 	go.etcd.io/etcd/client/v3 v3.7.3
@@ -29,7 +32,6 @@ require (
 	github.com/hashicorp/go-msgpack/v2 v2.1.5 // indirect
 	github.com/hashicorp/go-multierror v1.1.1 // indirect
 	github.com/hashicorp/go-raftchunking v0.7.0 // indirect
-	github.com/hashicorp/golang-lru v1.0.2 // indirect
 	github.com/hashicorp/net-rpc-msgpackrpc/v2 v2.0.0 // indirect
 	github.com/hashicorp/raft v1.7.3 // indirect
 	github.com/hashicorp/raft-wal v0.4.2 // indirect
