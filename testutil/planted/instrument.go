@@ -45,7 +45,7 @@ var instruments = []instrument{
 	},
 	{
 		name: "units", kind: "tests of one package",
-		in: []string{"./structs/...", "./state/...", "./fsm/...", "./rpcserver/...", "./agent/..."}, timeout: 10 * time.Minute,
+		in: []string{"./structs/...", "./state/...", "github.com/hashicorp/go-immutable-radix", "./fsm/...", "./rpcserver/...", "./agent/..."}, timeout: 10 * time.Minute,
 	},
 	{
 		name: "processes", kind: "histories of real processes", patient: true,
