@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -368,4 +370,55 @@ func TestLookupsCopyNothing(t *testing.T) {
 	if allocs := testing.AllocsPerRun(100, func() { tree.Root().LongestPrefix([]byte("500")) }); allocs != 0 {
 		t.Errorf("a lookup allocates %v times", allocs)
 	}
+}
+
+// Readers see whole transactions while others are written, and are told of the next.
+func TestReadersWhileWriting(t *testing.T) {
+	var now atomic.Pointer[Tree]
+	keys := makeKeys(rand.New(rand.NewPCG(1, 1)))
+	write := func(version int) {
+		tree := now.Load()
+		if tree == nil {
+			tree = New()
+		}
+		txn := tree.Txn()
+		txn.TrackMutate(true)
+		for _, k := range keys {
+			txn.Insert([]byte(k), version)
+		}
+		now.Store(txn.CommitOnly())
+		txn.Notify()
+	}
+	write(0)
+	const last = 500
+	var readers sync.WaitGroup
+	for i := range 4 {
+		readers.Go(func() {
+			for seen := 0; seen < last; {
+				tree := now.Load()
+				key := []byte(keys[i])
+				var told <-chan struct{}
+				if i%2 == 0 {
+					told, _, _ = tree.Txn().GetWatch(key)
+				} else {
+					told = tree.Root().Iterator().SeekPrefixWatch(key)
+				}
+				it := tree.Root().Iterator()
+				_, first, _ := it.Next()
+				for key, v, ok := it.Next(); ok; key, v, ok = it.Next() {
+					if v != first {
+						t.Errorf("%q has version %v in a tree of version %v", key, v, first)
+						return
+					}
+				}
+				if seen = first.(int); seen < last {
+					<-told
+				}
+			}
+		})
+	}
+	for version := range last {
+		write(version + 1)
+	}
+	readers.Wait()
 }
