@@ -160,9 +160,12 @@ func (a *Agent) start() error {
 	if len(a.config.RetryJoin) > 0 {
 		a.tasks.Go(a.retryJoin)
 	}
-	a.logger.Info("Praetor agent running!")
 	return nil
 }
+
+// LogRunning says in the log that the agent runs. It is for who heeds signals, to
+// call as soon as one would stop the agent in order.
+func (a *Agent) LogRunning() { a.logger.Info("Praetor agent running!") }
 
 // settings is the configuration as last reloaded. It must not be changed.
 func (a *Agent) settings() *config.Runtime {

@@ -23,6 +23,7 @@ func TestMemoryAgentLivesAndStops(t *testing.T) {
 	if _, body := fetch(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, a.HTTPAddrs()[0]+"/v1/kv/k?raw"); body != "v" {
 		t.Errorf("got %q over HTTP, want v", body)
 	}
+	a.LogRunning()
 	for _, want := range []string{"[INFO]  agent: Praetor agent running!", "[WARN]  agent: careful", "agent.server", "agent.raft"} {
 		if !strings.Contains(a.log.String(), want) {
 			t.Errorf("log lacks %q", want)

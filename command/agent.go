@@ -160,6 +160,7 @@ func asTyped() string {
 
 // await serves signals until the agent has stopped.
 func (c *agentCommand) await(cfg *config.Runtime, a *agent.Agent, signals <-chan os.Signal) int {
+	a.LogRunning()
 	stopping := false
 	for {
 		select {
