@@ -1,7 +1,6 @@
 package iradix
 
 import (
-	"slices"
 	"strings"
 	"unsafe"
 )
@@ -110,8 +109,6 @@ func commonPrefix(a, b string) int {
 	}
 	return n
 }
-
-func without(edges []edge, i int) []edge { return slices.Delete(edges, i, i+1) }
 
 // text is the key as a string, in the same memory.
 func text(k []byte) string { return unsafe.String(unsafe.SliceData(k), len(k)) }

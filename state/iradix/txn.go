@@ -235,7 +235,7 @@ func (t *Txn) cut(n *node, path string, all bool) *node {
 	i, _ := n.find(path[0])
 	at := &n.edges[i].to
 	if *at = t.cut(*at, path[commonPrefix((*at).prefix, path):], all); *at == nil {
-		n.edges = without(n.edges, i)
+		n.edges = slices.Delete(n.edges, i, i+1)
 	}
 	return t.shorten(n)
 }
