@@ -29,13 +29,15 @@ type leaf struct {
 	value  any
 }
 
-// newEnd is a node and its leaf in one piece of memory, as most of them are.
-func newEnd(owner uint64, prefix, key string, value any, edges []edge) *node {
+// newEnd is a node and its leaf in one piece of memory, as most of them are. Such a
+// node never gets edges: other nodes may take the leaf over, and keep with it what
+// this one leads to.
+func newEnd(owner uint64, prefix, key string, value any) *node {
 	end := &struct {
 		node
 		its leaf
 	}{
-		node{owner: owner, prefix: prefix, edges: edges},
+		node{owner: owner, prefix: prefix},
 		leaf{key: key, value: value},
 	}
 	end.leaf = &end.its

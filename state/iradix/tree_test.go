@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"weak"
 )
 
 // FuzzTree does the same to a tree and to a map, and compares all that can be asked.
@@ -421,4 +423,43 @@ func TestReadersWhileWriting(t *testing.T) {
 		write(version + 1)
 	}
 	readers.Wait()
+}
+
+// A tree keeps nothing alive but its own values: a leaf is at times in one piece of
+// memory with a node, and such a node must not hold on to what was below it.
+func TestOldValuesAreForgotten(t *testing.T) {
+	type value [64]byte
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		keys := makeKeys(r)
+		tree, there := New(), map[string]bool{}
+		var all []weak.Pointer[value]
+		for range 50 {
+			txn := tree.Txn()
+			for range r.IntN(2 * len(keys)) {
+				k := keys[r.IntN(len(keys))]
+				if r.IntN(5) == 0 {
+					txn.Delete([]byte(k))
+					delete(there, k)
+					continue
+				}
+				v := new(value)
+				all = append(all, weak.Make(v))
+				txn.Insert([]byte(k), v)
+				there[k] = true
+			}
+			tree = txn.CommitOnly()
+		}
+		runtime.GC()
+		alive := 0
+		for _, v := range all {
+			if v.Value() != nil {
+				alive++
+			}
+		}
+		if alive != len(there) {
+			t.Errorf("seed %d: %d values are in memory, of %d keys", seed, alive, len(there))
+		}
+		runtime.KeepAlive(tree)
+	}
 }

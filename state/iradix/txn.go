@@ -136,7 +136,11 @@ func (t *Txn) Insert(k []byte, v any) (before any, replaced bool) {
 		rest = rest[len(n.prefix):]
 		i, ok := n.find(rest[0])
 		if !ok {
-			n.add(i, newEnd(t.owner, rest, key, v, nil))
+			if len(n.edges) == 0 { // it may be in one piece with its leaf, see newEnd
+				n = &node{owner: t.owner, leaf: n.leaf, prefix: n.prefix}
+				*at = n
+			}
+			n.add(i, newEnd(t.owner, rest, key, v))
 			t.size++
 			return nil, false
 		}
@@ -165,12 +169,14 @@ func (t *Txn) setLeaf(at **node, prefix, key string, v any) (before any, replace
 	} else {
 		t.size++
 	}
-	if n.owner == t.owner {
-		n.leaf = &leaf{key: key, value: v}
+	if len(n.edges) == 0 {
+		t.changed(&n.below)
+		*at = newEnd(t.owner, prefix, key, v)
 		return before, replaced
 	}
-	t.changed(&n.below)
-	*at = newEnd(t.owner, prefix, key, v, slices.Clone(n.edges)) // with the new key's prefix, so that the old one's memory is free
+	n = t.own(n)
+	n.prefix, n.leaf = prefix, &leaf{key: key, value: v} // the key's own prefix, so that the memory of an older key is free
+	*at = n
 	return before, replaced
 }
 
