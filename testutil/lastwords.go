@@ -10,16 +10,24 @@ import (
 )
 
 // lastWords is what tells most of an output that ended by itself: the panic if
-// there is one, else the end.
+// there is one, else the end. A panic may come behind a line of the log whose end
+// was still to be written.
 func lastWords(output string) string {
-	lines := strings.Split(strings.TrimRight(output, "\n"), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "SIG") {
-			return strings.Join(lines[i:min(i+panicLines, len(lines))], "\n")
-		}
+	at := endBegins.FindStringIndex(output)
+	if at == nil {
+		at = endWithin.FindStringIndex(output)
 	}
-	return lastLines(output, tailLines)
+	if at == nil {
+		return lastLines(output, tailLines)
+	}
+	lines := strings.SplitN(strings.TrimRight(output[at[0]:], "\n"), "\n", panicLines+1)
+	return strings.Join(lines[:min(panicLines, len(lines))], "\n")
 }
+
+var (
+	endBegins = regexp.MustCompile(`(?m)^(panic|fatal error|SIG[A-Z0-9]+): `)
+	endWithin = regexp.MustCompile(`(panic|fatal error|SIG[A-Z0-9]+): `)
+)
 
 func lastLines(output string, n int) string {
 	lines := strings.Split(strings.TrimRight(output, "\n"), "\n")
