@@ -105,6 +105,8 @@ func (s *Server) mayStand() error {
 	return s.quarantineError()
 }
 
+var errDiskFailed = errors.New("a write to the raft log has failed just now, so that this server does not stand for election")
+
 func isElection(command any) bool {
 	switch command.(type) {
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest, *raft.TimeoutNowRequest:
@@ -121,10 +123,15 @@ func (t raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, 
 	return t.NetworkTransport.RequestVote(id, target, q, reply)
 }
 
-// RequestPreVote asks another server whether it would vote for us.
+// RequestPreVote asks another server whether it would vote for us. While writes to
+// the log fail, the others go first: a server whose log is as long as theirs would
+// else win election after election, and lose its office with the first entry.
 func (t raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestPreVoteRequest, reply *raft.RequestPreVoteResponse) error {
 	if err := t.server.mayStand(); err != nil {
 		return err
+	}
+	if t.server.disk.sinceFailure() < 4*t.server.config.Raft.ElectionTimeout {
+		return errDiskFailed
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, q, reply)
 }

@@ -21,12 +21,13 @@ import (
 
 // diskClock knows which writes to the raft log are under way.
 type diskClock struct {
-	mu     sync.Mutex  // guards the field below
+	mu     sync.Mutex  // guards the fields below
 	writes []time.Time // when they began
+	failed time.Time   // when the last one failed
 }
 
 // write runs a write under the clock.
-func (c *diskClock) write(do func() error) error {
+func (c *diskClock) write(do func() error) (err error) {
 	began := time.Now()
 	c.mu.Lock()
 	c.writes = append(c.writes, began)
@@ -36,8 +37,18 @@ func (c *diskClock) write(do func() error) error {
 		defer c.mu.Unlock()
 		i := slices.Index(c.writes, began)
 		c.writes = slices.Delete(c.writes, i, i+1)
+		if err != nil {
+			c.failed = time.Now()
+		}
 	}()
 	return do()
+}
+
+// sinceFailure is how long ago a write failed last.
+func (c *diskClock) sinceFailure() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.failed)
 }
 
 // longest is how long the oldest write has been under way.
